@@ -1,0 +1,269 @@
+"""The training loop: one optimizer step per iteration, each phase back-propagated as it comes."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from detectron2.config import CfgNode
+from detectron2.engine import TrainerBase, hooks
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from detectron2.utils.events import (
+    CommonMetricPrinter,
+    EventStorage,
+    JSONWriter,
+    TensorboardXWriter,
+)
+from torch import Tensor
+
+from ..data import build_uda_train_loader
+from ..errors import InputError
+from ..solver import build_lr_scheduler, build_optimizer
+from .checkpointing import (
+    TrainingCheckpointer,
+    load_student_weights,
+    rank_buffers,
+    restore_random_state,
+)
+from .evaluate import evaluate
+from .hooks import ImageLogger, Periodic, TeacherUpdate, drop_later_lines
+
+logger = logging.getLogger("copt_d2.trainer")
+
+
+def average_gradients(model: torch.nn.Module) -> None:
+    """Mean of the gradients over all processes, in one message."""
+    if comm.get_world_size() == 1:
+        return
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= comm.get_world_size()
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def broadcast_model(model: torch.nn.Module) -> None:
+    """Gives every process the parameters and buffers of rank 0."""
+    if comm.get_world_size() > 1:
+        for value in model.state_dict().values():
+            dist.broadcast(value, src=0)
+
+
+class UDATrainer(TrainerBase):
+    """Trains a ``UDASegmentor``: data order, schedule, checkpoints, evaluation, logs."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        """Builds everything the config names.
+
+        Raises:
+            InputError: if a file or key of the config is wrong.
+        """
+        super().__init__()
+        self.cfg = cfg
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.model = build_model(cfg)
+        self.optimizer = build_optimizer(cfg, self.model)
+        self.scheduler = build_lr_scheduler(cfg, self.optimizer)
+        self.checkpointer = TrainingCheckpointer(cfg.OUTPUT_DIR)
+        self.autocast = cfg.SOLVER.AMP.ENABLED
+        self.last_batch: tuple[Any, Any] | None = None
+        self._recent: list[Tensor] = []
+        self._names: list[str] = []
+        self.register_hooks(self._build_hooks())
+
+    def _build_hooks(self) -> list[hooks.HookBase]:
+        """In the order in which they run."""
+        solver = self.cfg.SOLVER
+        built = [
+            TeacherUpdate(),
+            hooks.IterationTimer(),
+            hooks.LRScheduler(self.optimizer, self.scheduler),
+            Periodic(solver.CHECKPOINT_PERIOD, self.save_checkpoint),
+            hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self.evaluate),
+            Periodic(solver.LOG_PERIOD, self._log_losses),
+        ]
+        if comm.is_main_process():
+            built.append(ImageLogger(solver.IMAGE_PERIOD, self.cfg.DATASETS.TRAIN[0]))
+        return built
+
+    def _build_writers(self) -> hooks.PeriodicWriter:
+        folder = Path(self.cfg.OUTPUT_DIR)
+        writers = [
+            CommonMetricPrinter(self.max_iter),
+            JSONWriter(str(folder / "metrics.json")),
+            TensorboardXWriter(str(folder)),
+        ]
+        return hooks.PeriodicWriter(writers, period=self.cfg.SOLVER.LOG_PERIOD)
+
+    # state
+
+    def resume_or_load(self, resume: bool) -> None:
+        """Continues from the newest checkpoint, or starts anew, with MODEL.WEIGHTS in the student if given."""
+        state = self.checkpointer.load_latest() if resume else None
+        if state is not None:
+            self._restore(state)
+        elif resume:
+            logger.warning("--resume: no checkpoint in %s, starting anew", self.cfg.OUTPUT_DIR)
+        if state is None:
+            if comm.is_main_process():
+                self.checkpointer.set_aside_earlier_run()
+            if self.cfg.MODEL.WEIGHTS:
+                self._load_initial_weights()
+        comm.synchronize()
+        broadcast_model(self.model)
+        if state is not None:
+            self._restore_rank(state["ranks"])
+
+    def _load_initial_weights(self) -> None:
+        load_student_weights(self.model.student, self.cfg.MODEL.WEIGHTS)
+        if self.model.teacher is not None:
+            self.model.teacher.network.load_state_dict(self.model.student.state_dict())
+
+    def save_checkpoint(self) -> None:
+        """Everything that the rest of the run depends on."""
+        done = self.iter + 1
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "data": self._data_order(),
+            "config": self.cfg.dump(),
+            "rank_buffers": rank_buffers(self.model),
+        }
+        self.checkpointer.save(state, done)
+        if done == self.max_iter and comm.is_main_process():
+            self.checkpointer.link_final()
+
+    def _data_order(self) -> dict[str, Any]:
+        """Sample k of a domain is a function of these and k, so they and the iteration fix the order."""
+        return {
+            "seed": self.cfg.SEED,
+            "batch": self.cfg.SOLVER.IMS_PER_BATCH,
+            "source": list(self.cfg.DATASETS.TRAIN),
+            "target": list(self.cfg.DATASETS.TARGET),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if state["data"] != self._data_order():
+            raise InputError(
+                f"--resume: {self.cfg.OUTPUT_DIR} was trained with the data order {state['data']}, the config says "
+                f"{self._data_order()}: set SEED, SOLVER.IMS_PER_BATCH and DATASETS back, or another OUTPUT_DIR"
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            detail = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"--resume: the checkpoint in {self.cfg.OUTPUT_DIR} does not fit the config ({detail})"
+            ) from error
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.start_iter = state["iteration"]
+
+    def _restore_rank(self, ranks: list[dict[str, Any]]) -> None:
+        """Random state and buffers of this process; of rank 0's if there were fewer processes then."""
+        mine = ranks[comm.get_rank()] if comm.get_rank() < len(ranks) else ranks[0]
+        if len(ranks) != comm.get_world_size():
+            logger.warning(
+                "%d processes continue a run of %d: not bit-equal",
+                comm.get_world_size(),
+                len(ranks),
+            )
+        buffers = dict(self.model.named_buffers())
+        for name, value in mine["buffers"].items():
+            buffers[name].copy_(value)
+        restore_random_state(mine["random"])
+
+    # the loop
+
+    def train(self) -> None:
+        """Runs to MAX_ITER. Unlike detectron2's loop it leaves reporting of errors to the caller."""
+        metrics = Path(self.cfg.OUTPUT_DIR) / "metrics.json"
+        if comm.is_main_process():
+            if metrics.exists():
+                kept = drop_later_lines(metrics.read_text().splitlines(), self.start_iter)
+                metrics.write_text("".join(line + "\n" for line in kept))
+            self.register_hooks([self._build_writers()])
+        self.model.train()
+        self._data = iter(build_uda_train_loader(self.cfg, self.start_iter))
+        with EventStorage(self.start_iter) as self.storage:
+            self.before_train()
+            for self.iter in range(self.start_iter, self.max_iter):
+                self.before_step()
+                self.run_step()
+                self.after_step()
+            self.iter = self.max_iter
+            self.after_train()
+
+    def run_step(self) -> None:
+        """All phases of one iteration and the optimizer step on the sum of their gradients."""
+        start = time.perf_counter()
+        data = next(self._data)
+        self.storage.put_scalar("data_time", time.perf_counter() - start)
+        self.last_batch = self.model.preprocess(data)
+        self.optimizer.zero_grad()
+        losses: dict[str, Tensor] = {}
+        for phase in self._phases():
+            sum(phase.values()).backward()
+            losses.update({name: loss.detach() for name, loss in phase.items()})
+        self._check_finite(losses)
+        average_gradients(self.model)
+        self.optimizer.step()
+
+    def _phases(self) -> Iterator[dict[str, Tensor]]:
+        """The model's phases, in bfloat16 where SOLVER.AMP.ENABLED."""
+        phases = self.model.training_phases(*self.last_batch)
+        while True:
+            # entered anew for each phase: the backward pass between two phases must run outside
+            with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.autocast):
+                phase = next(phases, None)
+            if phase is None:
+                return
+            yield phase
+
+    def _check_finite(self, losses: dict[str, Tensor]) -> None:
+        """Stops all processes before the step if a loss of any of them is not finite."""
+        self._names = list(losses)
+        values = torch.stack(list(losses.values()))
+        self._recent.append(values)
+        broken = (~values.isfinite()).float()
+        if comm.get_world_size() > 1:
+            dist.all_reduce(broken, op=dist.ReduceOp.MAX)
+        if not broken.any():
+            return
+        names = [name for name, flag in zip(self._names, broken.tolist(), strict=True) if flag]
+        phases = sorted({name.split("_")[1] for name in names})
+        files = self.checkpointer.files()
+        last = f"the last good checkpoint is {files[0]}" if files else "there is no checkpoint yet"
+        raise InputError(
+            f"iteration {self.iter}: {', '.join(names)} in phase {', '.join(phases)} is NaN or infinite; {last}; "
+            "lower SOLVER.BASE_LR or look at the data of this iteration"
+        )
+
+    def _log_losses(self) -> None:
+        """Means over the steps since the last call; the one place that waits for the device."""
+        means = torch.stack(self._recent).mean(dim=0)
+        self._recent.clear()
+        diagnostics = {k: v.detach() for k, v in self.model.diagnostics.items()}
+        gathered = comm.gather((means.tolist(), {k: float(v) for k, v in diagnostics.items()}))
+        if not comm.is_main_process():
+            return
+        count = len(gathered)
+        scalars = {
+            name: sum(values[index] for values, _ in gathered) / count
+            for index, name in enumerate(self._names)
+        }
+        for name in diagnostics:
+            scalars[name] = sum(extra[name] for _, extra in gathered) / count
+        self.storage.put_scalar("total_loss", sum(scalars[name] for name in self._names))
+        self.storage.put_scalars(**scalars)
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
+        """Scores of the student on DATASETS.TEST."""
+        return evaluate(self.cfg, self.model, iteration=min(self.iter + 1, self.max_iter))

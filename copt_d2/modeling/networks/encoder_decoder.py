@@ -1,0 +1,40 @@
+"""The network of one resolution: encoder, then decoder."""
+
+from detectron2.config import CfgNode
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY, build_backbone
+from detectron2.modeling.backbone import Backbone
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...structures import SegOutput
+
+
+class EncoderDecoder(nn.Module):
+    """Images -> logits at a quarter of the size, and the encoder's features."""
+
+    def __init__(self, backbone: Backbone, sem_seg_head: nn.Module) -> None:
+        """Args:
+        backbone: detectron2 backbone with the outputs res2..res5.
+        sem_seg_head: a head with ``layers(features) -> logits``.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.sem_seg_head = sem_seg_head
+
+    def forward(self, images: Tensor) -> SegOutput:
+        """(N, 3, H, W), normalised -> logits (N, K, H/4, W/4) and features."""
+        features = self.backbone(images)
+        logits = self.sem_seg_head.layers(features)
+        return SegOutput(logits, features=features, images=images)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> logits (N, K, H, W), in whatever mode the network is."""
+        logits = self(images).logits
+        return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def build_segmentation_network(cfg: CfgNode) -> EncoderDecoder:
+    """The student that the config describes."""
+    backbone = build_backbone(cfg)
+    head = SEM_SEG_HEADS_REGISTRY.get(cfg.MODEL.SEM_SEG_HEAD.NAME)(cfg, backbone.output_shape())
+    return EncoderDecoder(backbone, head)

@@ -1,0 +1,172 @@
+"""Whole benchmarks of generated scenes: a labelled source, a target to adapt to, and a validation split."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .writers import SceneWriter, write_cityscapes, write_gta, write_split
+
+MARKER = "scenes.json"  # in each data set's folder: the arguments that it was made with
+VERSION = 1  # of the pictures; raise it when the same arguments no longer give the same ones
+
+# seed streams: splits never share a scene
+_STREAMS = {"source": 0, "train": 1, "val": 2}
+
+
+@dataclass(frozen=True)
+class SceneSet:
+    """How one data set is imitated: its folder's name, its look, and what writes its files."""
+
+    folder: str
+    style: str
+    write: SceneWriter
+
+
+GTA = SceneSet("gta", "rendered", write_gta)
+CITYSCAPES = SceneSet("cityscapes", "photographic", write_cityscapes)
+
+BENCHMARKS: dict[str, tuple[SceneSet, SceneSet]] = {"gta2cs": (GTA, CITYSCAPES)}  # source, target
+
+
+@dataclass(frozen=True)
+class Job:
+    """One data set to be written.
+
+    Attributes:
+        scenes: which data set.
+        root: its folder.
+        splits: split name -> number of scenes.
+        width: image width in pixels.
+        seed: of all random draws.
+    """
+
+    scenes: SceneSet
+    root: Path
+    splits: dict[str, int]
+    width: int
+    seed: int
+
+    @property
+    def count(self) -> int:
+        """Number of scenes."""
+        return sum(self.splits.values())
+
+    def arguments(self) -> dict[str, object]:
+        """What decides the files' content, as stored in the marker."""
+        return {
+            "version": VERSION,
+            "style": self.scenes.style,
+            "splits": self.splits,
+            "width": self.width,
+            "seed": self.seed,
+        }
+
+    def is_done(self) -> bool:
+        """Whether exactly these scenes lie in the folder already.
+
+        Raises:
+            ValueError: if the folder holds other files, or scenes made with other arguments.
+        """
+        marker = self.root / MARKER
+        if not marker.exists():
+            if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+                raise ValueError(
+                    f"{self.root} holds files that were not generated here: choose another --out"
+                )
+            return False
+        try:
+            found = json.loads(marker.read_text())
+            complete = found.pop("complete")
+        except (ValueError, KeyError, AttributeError):
+            raise ValueError(f"{marker} is damaged: delete {self.root}") from None
+        if found != self.arguments():
+            raise ValueError(
+                f"{self.root} holds scenes made with other arguments ({_differences(found, self)}): "
+                "delete it or choose another --out"
+            )
+        return bool(complete)
+
+    def run(self, progress: Callable[[int], object]) -> None:
+        """Writes the files; after an interruption, the same call writes them again.
+
+        Raises:
+            OSError: if the folder cannot be written.
+        """
+        self._mark(complete=False)
+        for split, count in self.splits.items():
+            seeds = (self.seed, _STREAMS[split])
+            style, width = self.scenes.style, self.width
+            write_split(self.scenes.write, self.root, split, count, style, width, seeds, progress)
+        self._mark(complete=True)
+
+    def _mark(self, complete: bool) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        content = {**self.arguments(), "complete": complete}
+        (self.root / MARKER).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def plan_benchmark(
+    benchmark: str, out: Path, source: int, target: int, val: int, width: int, seed: int
+) -> list[Job]:
+    """Checks everything and says which data sets are still to be written.
+
+    Args:
+        benchmark: a key of BENCHMARKS.
+        out: folder that gets one folder per data set.
+        source: number of labelled source scenes.
+        target: number of target training scenes.
+        val: number of target validation scenes.
+        width: image width in pixels, a multiple of 32 and at least 128; the height is half of it.
+        seed: non-negative; the same seed gives the same files.
+    Returns:
+        The jobs that are not done yet.
+    Raises:
+        ValueError: for an argument out of range, or a folder that holds something else.
+    """
+    if benchmark not in BENCHMARKS:
+        raise ValueError(f"no benchmark {benchmark!r}: choose from {', '.join(BENCHMARKS)}")
+    for name, count in (("source", source), ("target", target), ("val", val), ("seed", seed)):
+        if count < 0:
+            raise ValueError(f"--{name} is {count}: give 0 or more")
+    if width < 128 or width % 32:
+        raise ValueError(f"--width is {width}: give a multiple of 32, at least 128")
+    first, second = BENCHMARKS[benchmark]
+    jobs = [
+        Job(first, Path(out) / first.folder, {"source": source}, width, seed),
+        Job(second, Path(out) / second.folder, {"train": target, "val": val}, width, seed),
+    ]
+    return [job for job in jobs if not job.is_done()]
+
+
+def write_benchmark(
+    benchmark: str,
+    out: Path,
+    source: int,
+    target: int,
+    val: int,
+    width: int = 512,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda done: None,
+) -> bool:
+    """Writes the data sets of a benchmark in their official layouts, those that are not there yet.
+
+    Args:
+        benchmark: as the other arguments, see ``plan_benchmark``.
+        progress: called with 1 after each scene.
+    Returns:
+        False if all was there already.
+    Raises:
+        ValueError: as ``plan_benchmark``.
+        OSError: if the folder cannot be written.
+    """
+    jobs = plan_benchmark(benchmark, out, source, target, val, width, seed)
+    for job in jobs:
+        job.run(progress)
+    return bool(jobs)
+
+
+def _differences(found: dict[str, object], job: Job) -> str:
+    wanted = job.arguments()
+    names = [name for name in wanted if found.get(name) != wanted[name]]
+    return ", ".join(f"{name}: {found.get(name)} instead of {wanted[name]}" for name in names)

@@ -1,0 +1,159 @@
+"""Draws image and labels with the same calls: the canvas has four channels, red, green, blue and train id."""
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from copt_d2.data.label_spaces import CITYSCAPES_CLASSES
+
+from .camera import Camera, clip_near
+from .styles import Light, Style
+
+SHIFT = 4  # OpenCV draws at 1/16 pixel
+SCALE = 1 << SHIFT
+LIMIT = 1 << 16  # pixels; far outside any image, within OpenCV's integer range
+
+TRAIN_ID = {name: index for index, name in enumerate(CITYSCAPES_CLASSES)}
+
+
+class Painter:
+    """One picture in the making.
+
+    Attributes:
+        camera: from metres to pixels.
+        style: materials.
+        light: this picture's illumination.
+        shape: random generator of everything that changes labels; both styles draw the same from it.
+        rng: random generator of colours and textures.
+        canvas: (H, W, 4) uint8, RGB and train id.
+    """
+
+    def __init__(self, camera: Camera, style: Style, light: Light, seed: Sequence[int]) -> None:
+        self.camera = camera
+        self.style = style
+        self.light = light
+        self.shape = np.random.default_rng([*seed, 1])
+        self.rng = np.random.default_rng([*seed, 2])
+        self.canvas = np.zeros((camera.width // 2, camera.width, 4), np.uint8)
+
+    def colour(self, material: str) -> np.ndarray:
+        """(3,) float: one of the material's colours with a little jitter."""
+        choices = self.style.palette[material]
+        base = np.array(choices[self.rng.integers(len(choices))], float)
+        gain = 1 + self.style.jitter * self.rng.standard_normal()
+        return base * gain + 25 * self.style.jitter * self.rng.standard_normal(3)
+
+    def hazed(self, colour: np.ndarray, z: float) -> np.ndarray:
+        """The colour as seen through the air from depth z."""
+        share = math.exp(-z / self.light.haze_length)
+        return colour * share + self.light.haze_colour * (1 - share)
+
+    def polygons(self, pixels: Sequence[np.ndarray], colour: np.ndarray, name: str) -> None:
+        """Fills polygons (n, 2) in pixel coordinates; ``name`` is the class."""
+        corners = [_fixed_point(p) for p in pixels]
+        cv2.fillPoly(self.canvas, corners, _scalar(colour, name), cv2.LINE_8, SHIFT)
+
+    def face(self, points: np.ndarray, colour: np.ndarray, name: str) -> None:
+        """Fills a polygon (n, 3) in the world."""
+        points = clip_near(np.asarray(points, float))
+        if len(points) < 3:
+            return
+        hazed = self.hazed(colour, float(points[:, 2].sum()) / len(points))
+        self.polygons([self.camera.project(points)], hazed, name)
+
+    def faces(self, points: np.ndarray, colour: np.ndarray, name: str) -> None:
+        """Fills many polygons (m, n, 3) that do not overlap; those that reach behind the camera are left out."""
+        points = points[(points[..., 2] > 1.5).all(axis=1)]
+        if len(points):
+            pixels = self.camera.project(points)
+            self.polygons(list(pixels), self.hazed(colour, float(points[..., 2].mean())), name)
+
+    def line(self, points: np.ndarray, metres: float, colour: np.ndarray, name: str) -> None:
+        """A polyline (n, 3) in the world, at least one pixel wide."""
+        z = float(points[:, 2].mean())
+        if points[:, 2].min() < 1.5:
+            return
+        width = max(1, round(metres * self.camera.pixels_per_metre(z)))
+        corners = _fixed_point(self.camera.project(points))
+        scalar = _scalar(self.hazed(colour, z), name)
+        cv2.polylines(self.canvas, [corners], False, scalar, width, cv2.LINE_8, SHIFT)
+
+    def ball(
+        self, point: np.ndarray, radii: tuple[float, float], colour: np.ndarray, name: str
+    ) -> None:
+        """An upright ellipse that faces the camera; ``radii`` (across, up) in metres."""
+        z = float(point[2])
+        if z < 1.5:
+            return
+        size = self.camera.pixels_per_metre(z)
+        centre = self.camera.project(np.asarray(point, float))
+        axes = (max(0.5, radii[0] * size), max(0.5, radii[1] * size))
+        box = (centre[0], centre[1]), (2 * axes[0], 2 * axes[1]), 0.0
+        cv2.ellipse(self.canvas, box, _scalar(self.hazed(colour, z), name), -1, cv2.LINE_8)
+
+    def veil(
+        self, points: np.ndarray, colour: np.ndarray, opacity: float, name: str | None
+    ) -> None:
+        """Blends a colour over a polygon (n, 3); with ``name`` the area takes that class, else it keeps its own."""
+        points = clip_near(np.asarray(points, float))
+        if len(points) < 3:
+            return
+        colour = self.hazed(colour, float(points[:, 2].mean()))
+        region, inside = self._mask(self.camera.project(points))
+        if inside is None:
+            return
+        area = region[inside].astype(np.float32)
+        area[:, :3] += opacity * (colour - area[:, :3])
+        if name is not None:
+            area[:, 3] = TRAIN_ID[name]
+        region[inside] = np.clip(area, 0, 255).astype(np.uint8)
+
+    def shadow(self, points: np.ndarray, strength: float) -> None:
+        """Darkens a polygon (n, 3) on the ground; labels stay."""
+        self.veil(points, self.style.shadow_colour, strength * self.light.shadow, None)
+
+    def texture(self, quad: np.ndarray, tile: np.ndarray, strength: float) -> None:
+        """Multiplies a tile (h, w) float32 around 1 into a world rectangle.
+
+        Args:
+            quad: (4, 3) corners in the order of the tile's: top left, top right, bottom right, bottom left.
+            tile: brightness factors.
+            strength: 0 = no effect, 1 = as in the tile.
+        """
+        if quad[:, 2].min() < 1.5:
+            return
+        corners = self.camera.project(quad).astype(np.float32)
+        region, inside = self._mask(corners)
+        if inside is None:
+            return
+        low = np.maximum(np.floor(corners.min(axis=0)), 0)
+        height, width = tile.shape
+        source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+        warp = cv2.getPerspectiveTransform(source, (corners - low).astype(np.float32))
+        size = (region.shape[1], region.shape[0])
+        factor = cv2.warpPerspective(tile, warp, size, flags=cv2.INTER_LINEAR, borderValue=1.0)
+        factor = 1 + strength * (factor - 1)
+        factor[~inside] = 1
+        region[..., :3] = np.clip(region[..., :3] * factor[..., None], 0, 255).astype(np.uint8)
+
+    def _mask(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        height, width = self.canvas.shape[:2]
+        low = np.clip(np.floor(pixels.min(axis=0)), 0, (width, height)).astype(int)
+        high = np.clip(np.ceil(pixels.max(axis=0)) + 1, 0, (width, height)).astype(int)
+        region = self.canvas[low[1] : high[1], low[0] : high[0]]
+        if not region.size:
+            return region, None
+        mask = np.zeros(region.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [_fixed_point(pixels - low)], 1, cv2.LINE_8, SHIFT)
+        return region, mask.astype(bool)
+
+
+def _fixed_point(pixels: np.ndarray) -> np.ndarray:
+    return np.rint(np.minimum(np.maximum(pixels, -LIMIT), LIMIT) * SCALE).astype(np.int32)
+
+
+def _scalar(colour: np.ndarray, name: str) -> tuple[float, float, float, float]:
+    red, green, blue = (min(max(value, 0.0), 255.0) for value in colour.tolist())
+    return red, green, blue, TRAIN_ID[name]

@@ -1,0 +1,64 @@
+"""AdamW with the reference's three parameter groups, and its schedule."""
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .schedule import poly_warmup_factor
+
+NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
+
+
+def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
+    """Groups of all parameters that require a gradient; the first rule that matches a parameter's name wins.
+
+    1. ``head`` in the name: learning rate times HEAD_LR_MULTIPLIER, weight decay (norms inside heads included);
+    2. ``norm`` in the name, or a parameter of a normalisation layer (timm names some of them ``bn``): no decay;
+    3. the rest: weight decay, biases included.
+    """
+    solver = cfg.SOLVER
+    in_norms = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, NORMS)
+        for parameter in module.parameters(recurse=False)
+    }
+    head: dict[str, Any] = {"name": "head", "params": [], "weight_decay": solver.WEIGHT_DECAY}
+    head["lr"] = solver.BASE_LR * solver.HEAD_LR_MULTIPLIER
+    norm = {"name": "norm", "params": [], "lr": solver.BASE_LR}
+    norm["weight_decay"] = solver.WEIGHT_DECAY_NORM
+    rest = {"name": "rest", "params": [], "lr": solver.BASE_LR}
+    rest["weight_decay"] = solver.WEIGHT_DECAY
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if "head" in name:
+            head["params"].append(parameter)
+        elif "norm" in name or id(parameter) in in_norms:
+            norm["params"].append(parameter)
+        else:
+            rest["params"].append(parameter)
+    return [group for group in (head, norm, rest) if group["params"]]
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.AdamW:
+    """AdamW at base learning rates over what is trained (the schedule scales them)."""
+    return torch.optim.AdamW(parameter_groups(cfg, model), betas=(0.9, 0.999), eps=1e-8)
+
+
+def build_lr_scheduler(
+    cfg: CfgNode, optimizer: torch.optim.Optimizer
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Scales all groups by :func:`poly_warmup_factor` of the iteration."""
+    solver = cfg.SOLVER
+
+    def factor(iteration: int) -> float:
+        return poly_warmup_factor(
+            *(iteration, solver.MAX_ITER, solver.WARMUP_ITERS),
+            *(solver.WARMUP_FACTOR, solver.POLY_POWER),
+        )
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

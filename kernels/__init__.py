@@ -1,0 +1,5 @@
+"""Class statistics of feature maps as linear algebra: centroids, covariances, CoPT's loss."""
+
+from .class_covariance import class_covariance, class_means, covariance_loss
+
+__all__ = ["class_covariance", "class_means", "covariance_loss"]

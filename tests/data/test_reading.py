@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from copt_d2.data.label_spaces import CITYSCAPES
+from copt_d2.data.reading import read_image, read_train_ids
+from copt_d2.errors import InputError
+
+TABLE = np.array(CITYSCAPES.table, dtype=np.uint8)
+
+
+def test_image_channels_are_rgb(folder):
+    path = folder.image("a.png", (5, 7), value=(10, 20, 30))
+    image = read_image(path)
+    assert image.shape == (5, 7, 3)
+    assert image.dtype == np.uint8
+    assert image[2, 3].tolist() == [10, 20, 30]
+
+
+def test_grey_image_gets_three_channels(folder):
+    path = folder.label("a.png", np.full((5, 7), 9))
+    assert (read_image(path) == 9).all()
+    assert read_image(path).shape == (5, 7, 3)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+@pytest.mark.parametrize("kept", [0, 0.02, 0.5, 0.97])
+def test_truncated_image(folder, name, kept):
+    path = folder.image(name, (40, 60))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(InputError, match=rf"{name} cannot be decoded.*fetch it again"):
+        read_image(path)
+
+
+def test_text_file_instead_of_an_image(tmp_path):
+    (tmp_path / "a.jpg").write_text("404: not found")
+    with pytest.raises(InputError, match=r"a.jpg cannot be decoded"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(InputError, match=r"no.png cannot be read: No such file"):
+        read_image(tmp_path / "no.png")
+    with pytest.raises(InputError, match=r"no.png does not exist"):
+        read_train_ids(tmp_path / "no.png", TABLE)
+
+
+def test_grey_labels_go_through_the_table(folder):
+    path = folder.label("a.png", [[7, 33, 0], [26, 255, 29]])
+    assert read_train_ids(path, TABLE).tolist() == [[0, 18, 255], [13, 255, 255]]
+    assert read_train_ids(path, TABLE).dtype == np.uint8
+
+
+def test_palette_labels_are_read_by_index(folder):
+    # the colour of index 8 is the grey of index 7's: reading colours would confuse the two
+    palette = [(9, 9, 9)] * 7 + [(8, 8, 8), (7, 7, 7)] + [(3, 4, 5)] * 247
+    path = folder.palette_label("a.png", [[7, 8], [8, 7]], palette)
+    assert read_train_ids(path, TABLE).tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("kept", [0, 0.5, 0.9])
+def test_truncated_label(folder, kept):
+    noise = np.random.default_rng(0).integers(0, 34, (40, 60))
+    path = folder.label("a.png", noise)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(InputError, match=r"a.png cannot be decoded.*fetch it again") as error:
+        read_train_ids(path, TABLE)
+    assert "\n" not in str(error.value)
+
+
+def test_colour_and_16_bit_labels_are_refused(folder, tmp_path):
+    path = folder.image("a.png", (5, 7))
+    with pytest.raises(InputError, match=r"a.png is of PIL mode RGB"):
+        read_train_ids(path, TABLE)
+    Image.fromarray(np.full((5, 7), 700, dtype=np.uint16)).save(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"b.png is of PIL mode I"):
+        read_train_ids(tmp_path / "b.png", TABLE)

@@ -1,0 +1,113 @@
+"""Bad input, the choice of the backend, and what the package may import."""
+
+import logging
+import re
+import subprocess
+import sys
+
+import copt_kernels
+import pytest
+import torch
+from copt_kernels import class_covariance as class_covariance_package
+
+FEATURES = torch.zeros(2, 3, 4, 5)
+LABELS = torch.zeros(2, 8, 9, dtype=torch.int64)
+MEANS, MASS, TEXT, BANK = torch.zeros(4, 3), torch.ones(4), torch.zeros(4, 4), torch.zeros(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "message"),
+    [
+        (FEATURES[0], LABELS, "features must be a float (N, C, h, w), got features (3, 4, 5)"),
+        (FEATURES.long(), LABELS, "features must be a float"),
+        (FEATURES, LABELS.float(), "labels must be uint8, int32 or int64"),
+        (FEATURES, LABELS[0], "labels must be (N, H, W) or (N, 1, H, W)"),
+        (FEATURES, LABELS[:, None].expand(-1, 3, -1, -1), "labels (2, 3, 8, 9) int64"),
+        (FEATURES, LABELS[:1], "share N and device, got features (2, 3, 4, 5) float32 on cpu"),
+        (FEATURES, LABELS.to("meta"), "share N and device"),
+        (FEATURES[:, :0], LABELS, "only the batch may be empty"),
+        (FEATURES, LABELS[:, :0], "only the batch may be empty"),
+    ],
+)
+def test_class_means_names_what_does_not_fit(features, labels, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        copt_kernels.class_means(features, labels, 3)
+
+
+def test_class_means_names_wrong_options():
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        copt_kernels.class_means(FEATURES, LABELS, 0)
+    with pytest.raises(ValueError, match=r"unknown mode 'cubic'.*nearest, area, bilinear"):
+        copt_kernels.class_means(FEATURES, LABELS, 3, mode="cubic")
+
+
+def test_labels_out_of_range_raise_on_request_only():
+    labels = LABELS.clone()
+    labels[0, 0, :3] = torch.tensor([7, -2, 255])
+    _, mass = copt_kernels.class_means(FEATURES, labels, 3)
+    assert mass[0] == 2 * 4 * 5 - 2  # columns 0 and 2 of the first row are sampled
+    with pytest.raises(ValueError, match=r"\[0, 3\) or be 255, found \[-2, 7\]"):
+        copt_kernels.class_means(FEATURES, labels, 3, check_labels=True)
+    copt_kernels.class_means(FEATURES, LABELS + 255, 3, check_labels=True)
+    copt_kernels.class_means(FEATURES, (LABELS + 2).byte(), 3, check_labels=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((MEANS[0], MASS, TEXT), "means must be (K >= 1, C >= 2), got means (3,)"),
+        ((MEANS[:, :1], MASS, TEXT), "means must be (K >= 1, C >= 2)"),
+        ((MEANS.half(), MASS, TEXT), "means must be float32 or float64"),
+        ((MEANS, MASS[:2], TEXT), "mass must be (4,), got means (4, 3) float32 on cpu, mass (2,)"),
+        ((MEANS, MASS, TEXT[:3]), "text_cov must be (4, 4)"),
+        ((MEANS, MASS, TEXT, BANK[:, :2]), "bank must be (4, 3)"),
+        ((MEANS, MASS.double(), TEXT), "mass must have the dtype and device of means"),
+        ((MEANS, MASS, TEXT, BANK.to("meta")), "bank must have the dtype and device of means"),
+    ],
+)
+def test_covariance_loss_names_what_does_not_fit(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        copt_kernels.covariance_loss(*arguments)
+
+
+def test_covariance_loss_names_wrong_options():
+    with pytest.raises(ValueError, match="decay must lie in"):
+        copt_kernels.covariance_loss(MEANS, MASS, TEXT, BANK, decay=1.5)
+    with pytest.raises(ValueError, match="unknown metric 'l3'"):
+        copt_kernels.covariance_loss(MEANS, MASS, TEXT, metric="l3")
+
+
+@pytest.mark.parametrize("vectors", [torch.zeros(3), torch.zeros(3, 1), TEXT.long()])
+def test_class_covariance_names_what_does_not_fit(vectors):
+    with pytest.raises(ValueError, match=re.escape(f"got {tuple(vectors.shape)}")):
+        copt_kernels.class_covariance(vectors)
+
+
+@pytest.mark.parametrize(("backend", "message"), [("triton", "torch"), ("cuda", "unknown backend")])
+def test_absent_backends_are_refused_by_argument_and_by_variable(backend, message, monkeypatch):
+    with pytest.raises(ValueError, match=message):
+        copt_kernels.class_means(FEATURES, LABELS, 3, backend=backend)
+    with pytest.raises(ValueError, match=message):
+        copt_kernels.covariance_loss(MEANS, MASS, TEXT, backend=backend)
+    monkeypatch.setenv("COPT_KERNELS_BACKEND", backend)
+    with pytest.raises(ValueError, match=message):
+        copt_kernels.class_means(FEATURES, LABELS, 3)
+    copt_kernels.class_means(FEATURES, LABELS, 3, backend="torch")  # the argument wins
+
+
+def test_choice_is_logged_once(caplog):
+    class_covariance_package._log_once.cache_clear()
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            copt_kernels.class_means(FEATURES, LABELS, 3)
+    assert [record.getMessage() for record in caplog.records] == [
+        "class covariance on cpu: torch backend"
+    ]
+
+
+def test_imports_neither_detectron2_nor_the_main_package():
+    code = "import sys, copt_kernels; print([m for m in sys.modules if m in ('copt_d2', 'detectron2')])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,93 @@
+"""Makes the text bank of a config: every class in every template, encoded and averaged.
+
+python tools/build_text_bank.py --config-file configs/gta2cs.yaml --out bank.safetensors --show
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import MetadataCatalog
+from tabulate import tabulate
+from torch import Tensor
+
+from copt_d2 import add_copt_config
+from copt_d2.errors import InputError
+from copt_d2.text import make_text_bank
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--config-file", required=True, metavar="F", help="config with the keys MODEL.COPT.*"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="safetensors file to write")
+    parser.add_argument(
+        "--show", action="store_true", help="print how similar the classes are to each other"
+    )
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of config keys"
+    )
+    return parser
+
+
+def load_config(file: str, overrides: list[str]) -> CfgNode:
+    """The config of a file, which cannot run code, with overrides."""
+    if not Path(file).is_file():
+        raise InputError(f"--config-file: no file {file}")
+    cfg = get_cfg()
+    add_copt_config(cfg)
+    cfg.merge_from_file(file, allow_unsafe=False)
+    cfg.merge_from_list(overrides)
+    return cfg
+
+
+def config_class_names(cfg: CfgNode) -> list[str]:
+    """``MODEL.COPT.CLASS_NAMES``, or the class names of the first source data set."""
+    if cfg.MODEL.COPT.CLASS_NAMES:
+        return list(cfg.MODEL.COPT.CLASS_NAMES)
+    if not cfg.DATASETS.TRAIN:
+        raise InputError(
+            "no class names: set MODEL.COPT.CLASS_NAMES or DATASETS.TRAIN in the config"
+        )
+    name = cfg.DATASETS.TRAIN[0]
+    # `get` would register an unknown name
+    if name not in MetadataCatalog or not MetadataCatalog.get(name).get("stuff_classes"):
+        raise InputError(
+            f"DATASETS.TRAIN: the data set '{name}' is not registered with its class names"
+        )
+    return list(MetadataCatalog.get(name).stuff_classes)
+
+
+def similarity_table(bank: Tensor, class_names: list[str]) -> str:
+    """Correlations of class embeddings (K, D): CoPT's text covariance with a diagonal of 1."""
+    count = len(class_names)
+    correlation = torch.corrcoef(bank).reshape(count, count)
+    rows = [
+        [index, name, *(f"{value:.2f}" for value in row)]
+        for index, (name, row) in enumerate(zip(class_names, correlation.tolist(), strict=True))
+    ]
+    return tabulate(rows, headers=["", "class", *range(count)], disable_numparse=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line."""
+    args = build_parser().parse_args(arguments)
+    try:
+        cfg = load_config(args.config_file, args.opts)
+        class_names = config_class_names(cfg)
+        bank = make_text_bank(cfg, class_names, args.out)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    print(f"wrote {args.out}: {bank.shape[0]} classes, {bank.shape[1]} dimensions")
+    if args.show:
+        print(similarity_table(bank, class_names))
+
+
+if __name__ == "__main__":
+    main()
