@@ -4,7 +4,9 @@ from detectron2.config import CfgNode as CN
 
 
 def add_copt_config(cfg: CN) -> None:
-    """Adds the keys to a detectron2 config, in place, and sets the defaults that differ from detectron2's."""
+    """Adds the keys to a detectron2 config, in place, and sets the defaults that differ from
+    detectron2's.
+    """
     _add_data_config(cfg)
     _add_network_config(cfg)
     _add_method_config(cfg)
@@ -16,7 +18,7 @@ def _add_data_config(cfg: CN) -> None:
     cfg.DATASETS.TARGET = ()  # unlabelled target data sets; their label files are never opened
 
     cfg.INPUT.FORMAT = "RGB"
-    cfg.INPUT.SOURCE_RESIZE = ()  # (w, h) box that the image is resized into, keeping its aspect; () = as stored
+    cfg.INPUT.SOURCE_RESIZE = ()  # (w, h) box to fit images into, aspect kept; () = as stored
     cfg.INPUT.TARGET_RESIZE = ()  # the same for target images
     cfg.INPUT.TEST_RESIZE = ()  # the same in evaluation; predictions are resized back
     cfg.INPUT.SCALE_RANGE = (1.0, 1.0)  # random factor on both training boxes, drawn per image

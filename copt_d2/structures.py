@@ -1,6 +1,7 @@
 """What travels between the parts: plain containers without methods that compute.
 
-Shapes: N images, K classes, C channels, (H, W) image and label size. Boxes are (y1, y2, x1, x2) in image pixels.
+Shapes: N images, K classes, C channels, (H, W) image and label size. Boxes are (y1, y2, x1, x2) in
+    image pixels.
 """
 
 from dataclasses import dataclass
@@ -62,8 +63,10 @@ class StrongDraw:
     """Random choices of one image's colour jitter and blur (self-training augmentation).
 
     Attributes:
-        factors: brightness, contrast, saturation factors and hue shift in turns; ``None`` = no jitter.
-        order: order of the four operations, a permutation of (0, 1, 2, 3) in the order of ``factors``.
+        factors: brightness, contrast, saturation factors and hue shift in turns; ``None`` = no
+            jitter.
+        order: order of the four operations, a permutation of (0, 1, 2, 3) in the order of
+            ``factors``.
         sigma: standard deviation of the blur in pixels; ``None`` = no blur.
     """
 

@@ -1,9 +1,10 @@
 """Puts detectron2 into this Python's site-packages, unless it can be imported already.
 
-detectron2 has no release on PyPI; ``sal-detectron2`` carries its code of August 2024 in one wheel. That wheel is
-tagged for CPython 3.10 because of a compiled module which semantic segmentation never uses, pins numpy below 2
-and brings a top-level ``tools`` package. This script downloads it (checked by hash), leaves those three things
-out and installs the rest. What detectron2 imports stands in pyproject.toml.
+detectron2 has no release on PyPI; ``sal-detectron2`` carries its code of August 2024 in one wheel.
+That wheel is tagged for CPython 3.10 because of a compiled module which semantic segmentation never
+uses, pins numpy below 2 and brings a top-level ``tools`` package. This script downloads it (checked
+by hash), leaves those three things out and installs the rest. What detectron2 imports stands in
+pyproject.toml.
 """
 
 import base64

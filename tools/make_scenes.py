@@ -4,6 +4,7 @@ python tools/make_scenes.py --benchmark gta2cs --out datasets
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +19,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; ``None`` = the process's own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--benchmark", required=True, help=" or ".join(BENCHMARKS))
-    parser.add_argument(
-        "--out", type=Path, default=Path("datasets"), help="folder of the data sets"
-    )
+    out = Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
+    parser.add_argument("--out", type=Path, default=out, help="folder of the data sets")
     parser.add_argument("--source", type=int, default=400, help="labelled source scenes")
     parser.add_argument("--target", type=int, default=400, help="target training scenes")
     parser.add_argument("--val", type=int, default=60, help="target validation scenes")
@@ -37,19 +37,15 @@ def make_scenes(arguments: argparse.Namespace) -> None:
     """
     try:
         jobs = plan_benchmark(**vars(arguments))
-        if not jobs:
-            print(f"the scenes are already there in {arguments.out}: nothing to do")
-            return
-        with tqdm(total=sum(job.count for job in jobs), unit="scene") as bar:
-            for job in jobs:
-                bar.set_description(job.scenes.folder)
-                job.run(bar.update)
-    except OSError as error:
-        place = error.filename or arguments.out
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot write {place} ({reason}): choose another --out") from error
     except ValueError as error:
         raise InputError(str(error)) from error
+    if not jobs:
+        print(f"the scenes are already there in {arguments.out}: nothing to do")
+        return
+    with tqdm(total=sum(job.count for job in jobs), unit="scene") as bar:
+        for job in jobs:
+            bar.set_description(job.scenes.folder)
+            job.run(bar.update)
     print(f"wrote {', '.join(str(job.root) for job in jobs)}")
 
 
@@ -59,7 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         make_scenes(arguments)
     except InputError as error:
-        print(f"make_scenes: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        place, reason = error.filename or arguments.out, error.strerror or error
+        print(f"error: cannot write {place} ({reason}): choose another --out", file=sys.stderr)
         return 1
     return 0
 

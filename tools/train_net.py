@@ -1,6 +1,7 @@
 """Trains or evaluates what a config describes.
 
-python tools/train_net.py --config-file configs/camvid_day2dusk.yaml [--eval-only] [--resume] [--num-gpus N] [KEY VALUE ...]
+python tools/train_net.py --config-file configs/camvid_day2dusk.yaml [--eval-only] [--resume]
+[--num-gpus N] [KEY VALUE ...]
 """
 
 import argparse

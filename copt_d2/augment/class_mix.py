@@ -1,4 +1,6 @@
-"""ClassMix (Olsson et al., WACV 2021) as DAFormer uses it: classes are drawn from the whole batch."""
+"""ClassMix (Olsson et al., WACV 2021) as DAFormer uses it: classes are drawn from the whole
+batch.
+"""
 
 import torch
 from torch import Tensor
@@ -9,8 +11,9 @@ LABEL_VALUES = 256
 def class_mix_masks(labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Draws, for each image, the pixels that its mixed image takes from the source.
 
-    Of the n label values that occur in the batch (255 counts as one of them), ceil(n / 2) are drawn without
-    replacement, independently per image. Nothing waits for the device: the draw ranks random scores.
+    Of the n label values that occur in the batch (255 counts as one of them), ceil(n / 2) are drawn
+    without replacement, independently per image. Nothing waits for the device: the draw ranks
+    random scores.
 
     Args:
         labels: (N, H, W) int64 source labels in [0, 255].

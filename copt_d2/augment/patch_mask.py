@@ -16,8 +16,8 @@ def patch_mask(
 ) -> Tensor:
     """Draws which square patches of each image stay visible.
 
-    The grid has round(H / block) x round(W / block) patches (half to even), each visible with probability
-    ``1 - ratio``, and is enlarged to the image by nearest neighbour.
+    The grid has round(H / block) x round(W / block) patches (half to even), each visible with
+    probability ``1 - ratio``, and is enlarged to the image by nearest neighbour.
 
     Args:
         shape: (N, C, H, W) of the images.

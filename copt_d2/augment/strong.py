@@ -1,7 +1,7 @@
 """Colour jitter and Gaussian blur of the self-training passes (DACS, DAFormer).
 
-The formulas are those of the reference implementation's image library (brightness is added, contrast multiplies
-without a mean), which differ from torchvision's transforms of the same names.
+The formulas are those of the reference implementation's image library (brightness is added,
+contrast multiplies without a mean), which differ from torchvision's transforms of the same names.
 """
 
 import math
@@ -44,8 +44,8 @@ def color_jitter(images: Tensor, factors: Tensor, order: Sequence[int]) -> Tenso
 
     Args:
         images: (N, 3, H, W) float RGB in [0, 1].
-        factors: (N, 4): brightness (added as factor - 1), contrast (multiplied), saturation (multiplied, in HSV),
-            hue (added, in turns).
+        factors: (N, 4): brightness (added as factor - 1), contrast (multiplied), saturation
+            (multiplied, in HSV), hue (added, in turns).
         order: the order in which the four operations run, by column of ``factors``.
     Returns:
         (N, 3, H, W) in [0, 1].
@@ -73,7 +73,9 @@ def _kernel_size(length: int) -> int:
 
 
 def _blur_kernel(size: int, sigma: float, like: Tensor) -> Tensor:
-    """Normalised 1-D Gaussian; beyond six sigma the weights are below float32 rounding and left out."""
+    """Normalised 1-D Gaussian; beyond six sigma the weights are below float32 rounding and left
+    out.
+    """
     radius = min(size // 2, math.ceil(6 * sigma))
     offsets = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
     weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
@@ -116,8 +118,8 @@ def draw_strong(
 ) -> list[StrongDraw]:
     """Draws the augmentation of a batch from Python's generator.
 
-    Whether there is a jitter, and a blur, is decided once for the batch. The jitter's factors are drawn per image;
-    its order and sigma too, or once for all with ``shared`` (the masked pass).
+    Whether there is a jitter, and a blur, is decided once for the batch. The jitter's factors are
+    drawn per image; its order and sigma too, or once for all with ``shared`` (the masked pass).
     """
     jitter = random.random() < jitter_probability
     blur = random.random() < blur_probability

@@ -5,7 +5,7 @@ import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
 
-_LEVELS = np.arange(256, dtype=np.float32)
+_LEVELS = np.arange(256, dtype=np.float64)
 _HUES = 180  # OpenCV's 8-bit hue covers half a degree pairwise: 0..179
 
 

@@ -49,7 +49,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Reads a file written by :func:`write_checkpoint`; every stored byte is checked.
 
     Raises:
-        InputError: if the file is missing, truncated or holds anything but tensors and plain values.
+        InputError: if the file is missing, truncated or holds anything but tensors and plain
+            values.
     """
     if not path.is_file():
         raise InputError(f"no such checkpoint: {path}")
@@ -67,10 +68,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Writes beside the final name, flushes to the disk and renames: the name never holds half a file.
+    """Writes beside the final name, flushes to the disk and renames: the name never holds half a
+    file.
 
     Raises:
-        InputError: if the disk is full or the folder cannot be written; what was there before stays.
+        InputError: if the disk is full or the folder cannot be written; what was there before
+            stays.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -91,13 +94,14 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
         temporary.unlink(missing_ok=True)
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"checkpoint {path} cannot be written ({reason}): free space in {path.parent} and go on with "
-            "--resume; earlier checkpoints are intact"
+            f"checkpoint {path} cannot be written ({reason}): free space in {path.parent} "
+            "and go on with --resume; earlier checkpoints are intact"
         ) from error
 
 
 def load_student_weights(network: nn.Module, path: str) -> None:
-    """Loads the student of a training checkpoint, or a bare network, from a .pth or .safetensors file.
+    """Loads the student of a training checkpoint, or a bare network, from a .pth or .safetensors
+    file.
 
     Raises:
         InputError: if the file cannot be read or is of another architecture or class count.
@@ -138,9 +142,11 @@ class TrainingCheckpointer:
         )
 
     def save(self, state: dict[str, Any], iteration: int) -> None:
-        """Rank 0 writes ``state`` as the checkpoint after ``iteration`` steps; old ones go afterwards.
+        """Rank 0 writes ``state`` as the checkpoint after ``iteration`` steps; old ones go
+        afterwards.
 
-        All ranks must call it: each one's random state and buffers (memory bank, batch norms) go into the file.
+        All ranks must call it: each one's random state and buffers (memory bank, batch norms) go
+        into the file.
         """
         buffers = {name: value.cpu() for name, value in state.pop("rank_buffers").items()}
         ranks = comm.gather({"random": random_state(), "buffers": buffers})
@@ -153,7 +159,9 @@ class TrainingCheckpointer:
         comm.synchronize()
 
     def load_latest(self) -> dict[str, Any] | None:
-        """The newest readable checkpoint; says so when a damaged one is passed over; ``None`` without any."""
+        """The newest readable checkpoint; says so when a damaged one is passed over; ``None``
+        without any.
+        """
         for path in self.files():
             try:
                 state = read_checkpoint(path)
@@ -173,7 +181,9 @@ class TrainingCheckpointer:
         os.replace(temporary, final)
 
     def set_aside_earlier_run(self) -> None:
-        """Moves what an earlier run left in the folder to ``previous_<n>``, so that runs do not mix."""
+        """Moves what an earlier run left in the folder to ``previous_<n>``, so that runs do not
+        mix.
+        """
         names = ["model_final.pth", "metrics.json", "evaluation"]
         left = [*self.files(), *(self.folder / n for n in names), *self.folder.glob("events.*")]
         left = [path for path in left if path.exists()]

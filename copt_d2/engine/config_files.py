@@ -34,13 +34,15 @@ def _explain(cfg: CfgNode, error: Exception, where: str) -> InputError:
 
 
 def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
-    """The config that a YAML file and KEY VALUE overrides describe; without a GPU, MODEL.DEVICE becomes "cpu".
+    """The config that a YAML file and KEY VALUE overrides describe; without a GPU, MODEL.DEVICE
+    becomes "cpu".
 
     Args:
         file: YAML, perhaps with ``_BASE_``; only plain YAML types are read.
         overrides: KEY VALUE pairs in one list.
     Raises:
-        InputError: for a missing file, unsafe or broken YAML, an unknown key or a value of another type.
+        InputError: for a missing file, unsafe or broken YAML, an unknown key or a value of another
+            type.
     """
     cfg = get_cfg()
     add_copt_config(cfg)

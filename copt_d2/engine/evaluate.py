@@ -125,7 +125,9 @@ def _write_sheet(cfg: CfgNode, name: str, keeper: PictureKeeper, folder: Path) -
 def evaluate_dataset(
     cfg: CfgNode, model: nn.Module, name: str, iteration: int | None = None
 ) -> dict[str, Any]:
-    """Scores of one data set; rank 0 writes OUTPUT_DIR/evaluation/<name>.json and .png. Others return {}."""
+    """Scores of one data set; rank 0 writes OUTPUT_DIR/evaluation/<name>.json and .png. Others
+    return {}.
+    """
     table = np.asarray(MetadataCatalog.get(name).label_table, dtype=np.uint8)
     loader = build_uda_test_loader(cfg, name)
     files = [entry["file_name"] for entry in DatasetCatalog.get(name)]
@@ -152,7 +154,9 @@ def evaluate_dataset(
 def evaluate(
     cfg: CfgNode, model: nn.Module, iteration: int | None = None
 ) -> OrderedDict[str, dict[str, float]]:
-    """{data set: {"mIoU": percent, ...}} for every name in DATASETS.TEST (empty dicts but on rank 0)."""
+    """{data set: {"mIoU": percent, ...}} for every name in DATASETS.TEST (empty dicts but on rank
+    0).
+    """
     results = OrderedDict()
     for name in cfg.DATASETS.TEST:
         scores = evaluate_dataset(cfg, model, name, iteration)

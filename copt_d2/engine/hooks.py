@@ -1,5 +1,6 @@
 """What happens around a training step."""
 
+import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -36,7 +37,9 @@ class Periodic(HookBase):
 
 
 class ImageLogger(HookBase):
-    """Shows a source image with its labels and a target image with its pseudo-labels in TensorBoard."""
+    """Shows a source image with its labels and a target image with its pseudo-labels in
+    TensorBoard.
+    """
 
     def __init__(self, period: int, dataset_name: str) -> None:
         self.period = period
@@ -52,7 +55,9 @@ class ImageLogger(HookBase):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Uses the batch of the step; consumes no random numbers, so that a resumed run stays equal."""
+        """Uses the batch of the step; consumes no random numbers, so that a resumed run stays
+        equal.
+        """
         if self.period == 0 or (self.trainer.iter + 1) % self.period:
             return
         source, target = self.trainer.last_batch
@@ -65,8 +70,6 @@ class ImageLogger(HookBase):
 
 def drop_later_lines(lines: Sequence[str], start: int) -> list[str]:
     """Lines of a metrics.json that a run resumed at iteration ``start`` will not write again."""
-    import json
-
     kept = []
     for line in lines:
         try:

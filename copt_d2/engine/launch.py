@@ -58,7 +58,8 @@ def launch(
     dist_url: str = "auto",
     args: tuple[Any, ...] = (),
 ) -> None:
-    """Runs ``main(*args)`` in every process; without GPUs the processes share the cores and talk over gloo.
+    """Runs ``main(*args)`` in every process; without GPUs the processes share the cores and talk
+    over gloo.
 
     Under torchrun its variables count and ``num_gpus`` does not.
 

@@ -104,7 +104,9 @@ class UDATrainer(TrainerBase):
     # state
 
     def resume_or_load(self, resume: bool) -> None:
-        """Continues from the newest checkpoint, or starts anew, with MODEL.WEIGHTS in the student if given."""
+        """Continues from the newest checkpoint, or starts anew, with MODEL.WEIGHTS in the student
+        if given.
+        """
         state = self.checkpointer.load_latest() if resume else None
         if state is not None:
             self._restore(state)
@@ -141,7 +143,9 @@ class UDATrainer(TrainerBase):
             self.checkpointer.link_final()
 
     def _data_order(self) -> dict[str, Any]:
-        """Sample k of a domain is a function of these and k, so they and the iteration fix the order."""
+        """Sample k of a domain is a function of these and k, so they and the iteration fix the
+        order.
+        """
         return {
             "seed": self.cfg.SEED,
             "batch": self.cfg.SOLVER.IMS_PER_BATCH,
@@ -152,8 +156,9 @@ class UDATrainer(TrainerBase):
     def _restore(self, state: dict[str, Any]) -> None:
         if state["data"] != self._data_order():
             raise InputError(
-                f"--resume: {self.cfg.OUTPUT_DIR} was trained with the data order {state['data']}, the config says "
-                f"{self._data_order()}: set SEED, SOLVER.IMS_PER_BATCH and DATASETS back, or another OUTPUT_DIR"
+                f"--resume: {self.cfg.OUTPUT_DIR} was trained with the data order {state['data']}, "
+                f"the config says {self._data_order()}: set SEED, SOLVER.IMS_PER_BATCH and "
+                "DATASETS back, or choose another OUTPUT_DIR"
             )
         try:
             self.model.load_state_dict(state["model"])
@@ -161,13 +166,15 @@ class UDATrainer(TrainerBase):
         except (RuntimeError, ValueError) as error:
             detail = " ".join(str(error).split())[:200]
             raise InputError(
-                f"--resume: the checkpoint in {self.cfg.OUTPUT_DIR} does not fit the config ({detail})"
+                f"--resume: what is in {self.cfg.OUTPUT_DIR} does not fit the config: {detail}"
             ) from error
         self.scheduler.load_state_dict(state["scheduler"])
         self.start_iter = state["iteration"]
 
     def _restore_rank(self, ranks: list[dict[str, Any]]) -> None:
-        """Random state and buffers of this process; of rank 0's if there were fewer processes then."""
+        """Random state and buffers of this process; of rank 0's if there were fewer processes
+        then.
+        """
         mine = ranks[comm.get_rank()] if comm.get_rank() < len(ranks) else ranks[0]
         if len(ranks) != comm.get_world_size():
             logger.warning(
@@ -183,7 +190,9 @@ class UDATrainer(TrainerBase):
     # the loop
 
     def train(self) -> None:
-        """Runs to MAX_ITER. Unlike detectron2's loop it leaves reporting of errors to the caller."""
+        """Runs to MAX_ITER. Unlike detectron2's loop it leaves reporting of errors to the
+        caller.
+        """
         metrics = Path(self.cfg.OUTPUT_DIR) / "metrics.json"
         if comm.is_main_process():
             if metrics.exists():
@@ -194,7 +203,8 @@ class UDATrainer(TrainerBase):
         self._data = iter(build_uda_train_loader(self.cfg, self.start_iter))
         with EventStorage(self.start_iter) as self.storage:
             self.before_train()
-            for self.iter in range(self.start_iter, self.max_iter):
+            for iteration in range(self.start_iter, self.max_iter):
+                self.iter = iteration
                 self.before_step()
                 self.run_step()
                 self.after_step()
@@ -242,8 +252,8 @@ class UDATrainer(TrainerBase):
         files = self.checkpointer.files()
         last = f"the last good checkpoint is {files[0]}" if files else "there is no checkpoint yet"
         raise InputError(
-            f"iteration {self.iter}: {', '.join(names)} in phase {', '.join(phases)} is NaN or infinite; {last}; "
-            "lower SOLVER.BASE_LR or look at the data of this iteration"
+            f"iteration {self.iter}: {', '.join(names)} in phase {', '.join(phases)} is NaN or "
+            f"infinite; {last}; lower SOLVER.BASE_LR or look at the data of this iteration"
         )
 
     def _log_losses(self) -> None:

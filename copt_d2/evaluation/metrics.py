@@ -10,14 +10,15 @@ def iou_from_confusion(
 ) -> tuple[np.ndarray, float]:
     """IoU per class and its mean.
 
-    IoU_c = I_c / (P_c + L_c - I_c); a class with an empty union is NaN and left out of the mean, a class that is
-    present but never predicted scores 0.
+    IoU_c = I_c / (P_c + L_c - I_c); a class with an empty union is NaN and left out of the mean, a
+    class that is present but never predicted scores 0.
 
     Args:
         matrix: (K, K) pixel counts; whether rows are predictions or labels does not matter.
         classes: the classes in the mean; ``None`` = all K.
     Returns:
-        (K,) float64 with NaN where absent, and the mean over ``classes`` (NaN if none of them occurs), fractions.
+        (K,) float64 with NaN where absent, and the mean over ``classes`` (NaN if none of them
+        occurs), fractions.
     Raises:
         ValueError: if the matrix is not square or a class lies outside it.
     """
@@ -25,7 +26,7 @@ def iou_from_confusion(
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(f"a confusion matrix is square, not {counts.shape}")
     chosen = np.arange(len(counts)) if classes is None else np.asarray(classes, dtype=int)
-    if len(chosen) and not (0 <= chosen.min() and chosen.max() < len(counts)):
+    if len(chosen) and not (chosen.min() >= 0 and chosen.max() < len(counts)):
         raise ValueError(f"classes {chosen.tolist()} do not fit a matrix of {len(counts)} classes")
     hits = counts.diagonal()
     union = counts.sum(axis=0) + counts.sum(axis=1) - hits

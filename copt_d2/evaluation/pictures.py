@@ -18,7 +18,9 @@ def colour_map(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarr
 
 
 def legend(height: int, names: Sequence[str], palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """Class colours and names below each other, (height, LEGEND_WIDTH, 3) uint8; at least as high as it needs."""
+    """Class colours and names below each other, (height, LEGEND_WIDTH, 3) uint8; at least as high
+    as it needs.
+    """
     canvas = np.full((max(height, LINE * (len(names) + 2)), LEGEND_WIDTH, 3), 255, dtype=np.uint8)
     for row, (name, colour) in enumerate([*zip(names, palette, strict=True), ("ignored", BLACK)]):
         top = 6 + row * LINE
@@ -43,7 +45,8 @@ def prediction_sheet(
 ) -> np.ndarray:
     """Images and label maps side by side, one row per scene, with titles and a legend.
 
-    In maps of a row whose last map is the ground truth, nothing is hidden: predictions on ignored pixels are shown.
+    In maps of a row whose last map is the ground truth, nothing is hidden: predictions on ignored
+    pixels are shown.
 
     Args:
         rows: per scene one array per column: (H, W, 3) uint8 RGB images or (H, W) train ids.

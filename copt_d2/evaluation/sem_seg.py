@@ -15,10 +15,11 @@ from .metrics import iou_from_confusion
 
 
 class IoUEvaluator(SemSegEvaluator):
-    """One confusion matrix over the data set; per-class IoU and accuracy, mean over the data set's classes.
+    """One confusion matrix over the data set; per-class IoU and accuracy, mean over the data set's
+    classes.
 
-    detectron2's own averages over the classes of the labels; here a class counts as soon as it is labelled or
-    predicted on a labelled pixel.
+    detectron2's own averages over the classes of the labels; here a class counts as soon as it is
+    labelled or predicted on a labelled pixel.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class IoUEvaluator(SemSegEvaluator):
             self._images += 1
 
     def evaluate(self) -> OrderedDict[str, dict[str, Any]] | None:
-        """{"sem_seg": mIoU, aAcc, IoU-<class>, Acc-<class>} in percent and ``images``; rank 0 only."""
+        """{"sem_seg": mIoU, aAcc, IoU-<class>, Acc-<class>} in percent and ``images``; rank 0
+        only.
+        """
         matrix, images = self._matrix, self._images
         if self._distributed:
             comm.synchronize()

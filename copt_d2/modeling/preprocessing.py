@@ -14,7 +14,9 @@ IGNORED = 255
 
 
 class ImagePreprocessor(nn.Module):
-    """Holds the normalisation; pads right and below: images with 0 after it, labels with 255, valid with 0."""
+    """Holds the normalisation; pads right and below: images with 0 after it, labels with 255, valid
+    with 0.
+    """
 
     @configurable
     def __init__(self, mean: Sequence[float], std: Sequence[float], size: tuple[int, int]) -> None:
@@ -53,7 +55,9 @@ class ImagePreprocessor(nn.Module):
         return fields.to(self.mean.device, non_blocking=True)
 
     def batch(self, samples: Sequence[dict[str, Any]]) -> DomainBatch | None:
-        """Mapper dicts ("image" and perhaps "sem_seg", "valid", uint8) -> batch; ``None`` without samples."""
+        """Mapper dicts ("image" and perhaps "sem_seg", "valid", uint8) -> batch; ``None`` without
+        samples.
+        """
         if not samples:
             return None
         device = self.mean.device

@@ -1,9 +1,9 @@
 """Teacher logits -> pseudo-labels and their weight."""
 
-import torch
 from torch import Tensor
 
 from ..structures import PseudoLabels
+from .across_processes import process_mean
 
 
 def make_pseudo_labels(
@@ -14,7 +14,9 @@ def make_pseudo_labels(
     ignore_top: int = 0,
     ignore_bottom: int = 0,
 ) -> PseudoLabels:
-    """Labels by arg-max; one weight for the whole batch: its share of confident pixels (DACS, DAFormer).
+    """Labels by arg-max; one weight for the batch of all processes: its share of confident pixels.
+
+    (DACS, and DAFormer after it.)
 
     Args:
         logits: (N, K, H, W) teacher logits at image size.
@@ -30,7 +32,7 @@ def make_pseudo_labels(
     if not 0 <= threshold <= 1:
         raise ValueError(f"the pseudo-label threshold must lie in [0, 1], not {threshold}")
     confidence, labels = logits.float().softmax(dim=1).max(dim=1)
-    share = (confidence >= threshold).float().mean()
+    share = process_mean((confidence >= threshold).float().mean())
     weights = share.expand(labels.shape).clone()
     if valid is not None:
         weights = weights * valid

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from ..structures import Box
@@ -35,7 +34,8 @@ def predict_windows(
     window: tuple[int, int],
     stride: tuple[int, int],
 ) -> Tensor:
-    """Averages the logits of overlapping windows, each window with the same weight (HRDA's whole-image test).
+    """Averages the logits of overlapping windows, each window with the same weight (HRDA's
+    whole-image test).
 
     One window is in memory at a time, so memory does not grow with their number.
 

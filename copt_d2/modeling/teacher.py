@@ -10,15 +10,18 @@ from .pseudo_labels import make_pseudo_labels
 
 
 def ema_momentum(iteration: int, alpha: float) -> float:
-    """Share of the old teacher kept at an iteration: min(1 - 1 / (t + 1), alpha); 0 = the student is copied."""
+    """Share of the old teacher kept at an iteration: min(1 - 1 / (t + 1), alpha); 0 = the student
+    is copied.
+    """
     return min(1 - 1 / (iteration + 1), alpha)
 
 
 class EMATeacher(nn.Module):
     """Holds the averaged network and makes pseudo-labels with it.
 
-    Only parameters are averaged. Batch norms normalise with the statistics of the batch at hand, as in the student;
-    dropout and stochastic depth are off. The network therefore stays in train mode whatever mode the model is in.
+    Only parameters are averaged. Batch norms normalise with the statistics of the batch at hand, as
+    in the student; dropout and stochastic depth are off. The network therefore stays in train mode
+    whatever mode the model is in.
     """
 
     def __init__(
@@ -56,7 +59,9 @@ class EMATeacher(nn.Module):
 
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:
-        """Moves the parameters towards the student's; iteration 0 copies them. Call before the phases."""
+        """Moves the parameters towards the student's; iteration 0 copies them. Call before the
+        phases.
+        """
         momentum = ema_momentum(iteration, self.alpha)
         mine, theirs = list(self.network.parameters()), list(student.parameters())
         torch._foreach_mul_(mine, momentum)

@@ -1,4 +1,4 @@
-"""Whole benchmarks of generated scenes: a labelled source, a target to adapt to, and a validation split."""
+"""Whole benchmarks of generated scenes: a labelled source, a target and its validation split."""
 
 import json
 from collections.abc import Callable
@@ -71,9 +71,8 @@ class Job:
         marker = self.root / MARKER
         if not marker.exists():
             if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
-                raise ValueError(
-                    f"{self.root} holds files that were not generated here: choose another --out"
-                )
+                reason = "holds files that make_scenes.py did not write"
+                raise ValueError(f"{self.root} {reason}: choose another --out")
             return False
         try:
             found = json.loads(marker.read_text())
@@ -81,10 +80,8 @@ class Job:
         except (ValueError, KeyError, AttributeError):
             raise ValueError(f"{marker} is damaged: delete {self.root}") from None
         if found != self.arguments():
-            raise ValueError(
-                f"{self.root} holds scenes made with other arguments ({_differences(found, self)}): "
-                "delete it or choose another --out"
-            )
+            reason = f"holds scenes made with other arguments ({_differences(found, self)})"
+            raise ValueError(f"{self.root} {reason}: delete it or choose another --out")
         return bool(complete)
 
     def run(self, progress: Callable[[int], object]) -> None:

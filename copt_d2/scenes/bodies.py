@@ -50,7 +50,7 @@ class Prism:
     """A body with one side profile.
 
     Attributes:
-        profile: (n, 2) corners (l, y), clockwise seen from the right side: up at the rear, then forwards.
+        profile: (n, 2) corners (l, y), upwards at the rear, then forwards.
         width: metres.
         panes: indices i of the profile's edges (corner i to i + 1) that are glass.
     """
@@ -93,10 +93,14 @@ def on_side(frame: Frame, outline: np.ndarray, w: float) -> np.ndarray:
     return frame.world(np.stack([outline[:, 0], np.full(len(outline), w), outline[:, 1]], axis=1))
 
 
-def across(frame: Frame, l: float, w: tuple[float, float], y: tuple[float, float]) -> np.ndarray:  # noqa: E741
-    """(4, 3) upright rectangle across the vehicle at ``l``."""
+def across(
+    frame: Frame, along: float, w: tuple[float, float], y: tuple[float, float]
+) -> np.ndarray:
+    """(4, 3) upright rectangle across the vehicle at ``along`` from its rear."""
     (w0, w1), (y0, y1) = w, y
-    return frame.world(np.array([(l, w0, y0), (l, w1, y0), (l, w1, y1), (l, w0, y1)], float))
+    return frame.world(
+        np.array([(along, w0, y0), (along, w1, y0), (along, w1, y1), (along, w0, y1)], float)
+    )
 
 
 def box_profile(start: float, end: float, low: float, high: float) -> np.ndarray:
@@ -104,10 +108,10 @@ def box_profile(start: float, end: float, low: float, high: float) -> np.ndarray
     return np.array([(start, low), (start, high), (end, high), (end, low)], float)
 
 
-def wheel(l: float, radius: float, corners: int = 14) -> np.ndarray:  # noqa: E741
+def wheel(along: float, radius: float, corners: int = 14) -> np.ndarray:
     """(n, 2) outline (l, y) of a wheel that stands on the ground."""
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    return np.stack([l + radius * np.cos(angles), radius + radius * np.sin(angles)], axis=1)
+    return np.stack([along + radius * np.cos(angles), radius + radius * np.sin(angles)], axis=1)
 
 
 def paint_shadow(painter: Painter, frame: Frame, width: float) -> None:

@@ -12,7 +12,7 @@ FAR = 150.0  # metres; the backdrop stands here
 class Camera:
     """Where the camera stands and what it sees.
 
-    World axes: x to the right of the road's middle, y up from the road, z along the road, in metres.
+    World axes in metres: x to the right of the road's middle, y up from the road, z along it.
 
     Attributes:
         width: image width in pixels; the height is half of it.

@@ -58,9 +58,8 @@ def paint_ground(painter: Painter, street: Street) -> None:
     depths = np.geomspace(painter.camera.nearest_ground(), FAR, 16)
     for side in street.sides:
         outside = "terrain" if side.strips[-1][0] == "terrain" else "sidewalk"
-        _strip(
-            painter, depths, (side.sign * 200, side.sign * side.boundary), KERB, "grass", "terrain"
-        )
+        field = (side.sign * 200, side.sign * side.boundary)
+        _strip(painter, depths, field, KERB, "grass", "terrain")
         yard = (side.sign * (side.boundary + 9), side.sign * side.boundary)
         _strip(painter, depths, yard, KERB, _MATERIAL[outside], outside)
         start = street.half_width
@@ -92,7 +91,7 @@ def _strip(
     material: str,
     name: str,
 ) -> np.ndarray:
-    """A band along the road between two x, in pieces that follow bend and haze; returns its colour."""
+    """A band along the road between two x, in pieces that follow bend and haze -> its colour."""
     colour = painter.colour(material)
     for near, far in zip(depths[-2::-1], depths[:0:-1], strict=True):
         corners = [(edges[0], y, near), (edges[1], y, near), (edges[1], y, far), (edges[0], y, far)]

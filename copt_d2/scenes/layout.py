@@ -1,4 +1,4 @@
-"""What stands where in a street: random draws, in metres, that know nothing of colours or pixels."""
+"""What stands where in a street: random draws in metres that know no colours and no pixels."""
 
 from dataclasses import dataclass
 
@@ -69,7 +69,7 @@ class Roadside:
 
 @dataclass(frozen=True)
 class Thing:
-    """An object: its kind (a key of COUNTS), place, and heading (radians, 0 = away from the camera)."""
+    """An object: kind (a key of COUNTS), place, heading (radians, 0 = away from the camera)."""
 
     kind: str
     x: float

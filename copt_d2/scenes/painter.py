@@ -1,4 +1,4 @@
-"""Draws image and labels with the same calls: the canvas has four channels, red, green, blue and train id."""
+"""Draws image and labels with the same calls: a canvas of four channels, RGB and train id."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Painter:
         camera: from metres to pixels.
         style: materials.
         light: this picture's illumination.
-        shape: random generator of everything that changes labels; both styles draw the same from it.
+        shape: random generator of all that changes labels; both styles draw the same from it.
         rng: random generator of colours and textures.
         canvas: (H, W, 4) uint8, RGB and train id.
     """
@@ -64,7 +64,7 @@ class Painter:
         self.polygons([self.camera.project(points)], hazed, name)
 
     def faces(self, points: np.ndarray, colour: np.ndarray, name: str) -> None:
-        """Fills many polygons (m, n, 3) that do not overlap; those that reach behind the camera are left out."""
+        """Fills polygons (m, n, 3) that do not overlap, but none that reaches behind the camera."""
         points = points[(points[..., 2] > 1.5).all(axis=1)]
         if len(points):
             pixels = self.camera.project(points)
@@ -96,7 +96,7 @@ class Painter:
     def veil(
         self, points: np.ndarray, colour: np.ndarray, opacity: float, name: str | None
     ) -> None:
-        """Blends a colour over a polygon (n, 3); with ``name`` the area takes that class, else it keeps its own."""
+        """Blends a colour over a polygon (n, 3) that takes the class; ``None`` = keeps its own."""
         points = clip_near(np.asarray(points, float))
         if len(points) < 3:
             return
@@ -118,7 +118,7 @@ class Painter:
         """Multiplies a tile (h, w) float32 around 1 into a world rectangle.
 
         Args:
-            quad: (4, 3) corners in the order of the tile's: top left, top right, bottom right, bottom left.
+            quad: (4, 3) corners in the tile's order, clockwise from the top left.
             tile: brightness factors.
             strength: 0 = no effect, 1 = as in the tile.
         """

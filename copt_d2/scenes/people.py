@@ -93,11 +93,11 @@ def paint_motorcycle_at(painter: Painter, frame: Frame) -> None:
         painter.face(on_side(frame, tank, w), paint, name)
     fork = on_side(frame, np.array([(1.75, 0.34), (1.45, 1.05)]), 0.0)
     painter.line(fork, 0.12, painter.colour("rim"), name)
-    for l, material in ((0.12, "tail"), (1.6, "lamp")):  # noqa: E741
-        end = np.array([(l, -0.13, 0.45), (l, 0.13, 0.45), (l, 0.11, 0.85), (l, -0.11, 0.85)])
+    for at, material in ((0.12, "tail"), (1.6, "lamp")):
+        end = np.array([(at, -0.13, 0.45), (at, 0.13, 0.45), (at, 0.11, 0.85), (at, -0.11, 0.85)])
         painter.face(frame.world(end), paint * 0.8, name)
         painter.ball(
-            frame.world(np.array([l, 0.0, 0.8])), (0.1, 0.08), painter.colour(material), name
+            frame.world(np.array([at, 0.0, 0.8])), (0.1, 0.08), painter.colour(material), name
         )
     bar = frame.world(np.array([(1.42, -0.38, 1.06), (1.42, 0.38, 1.06)]))
     painter.line(bar, 0.08, tyre, name)

@@ -1,4 +1,4 @@
-"""The two looks of a scene: materials and illumination. All that a domain gap is made of stands here and in finish.py."""
+"""The two looks: materials and illumination. The domain gap is made here and in finish.py."""
 
 from dataclasses import dataclass
 

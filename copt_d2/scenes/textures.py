@@ -25,7 +25,7 @@ def tile(material: str) -> np.ndarray:
 
 @cache
 def noise(kind: str) -> np.ndarray:
-    """(1024, 2048) float32 noise of mean 0 and deviation 1; "grain", "leaf", "blotch" or "sensor"; read-only.
+    """(1024, 2048) float32 noise, deviation 1: "grain", "leaf", "blotch", "sensor"; read-only.
 
     Raises:
         ValueError: for another name.

@@ -1,5 +1,7 @@
 """Cars, trucks, buses and trams."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .bodies import (
@@ -15,55 +17,40 @@ from .bodies import (
 from .layout import Thing
 from .painter import Painter
 
-# side profiles (l, y) from the rear bumper up and forwards, and the outlines of the side windows
-SALOON = (
-    (
-        (0, 0.3),
-        (0, 0.95),
-        (0.45, 1.02),
-        (1.0, 1.43),
-        (2.3, 1.45),
-        (3.1, 1.0),
-        (4.2, 0.8),
-        (4.3, 0.3),
-    ),
-    ((0.75, 1.02), (1.1, 1.36), (2.25, 1.38), (2.85, 1.02)),
+
+@dataclass(frozen=True)
+class CarShape:
+    """Outlines seen from the side: (l, y) from the rear bumper up and forwards, as two rows.
+
+    Attributes:
+        profile: of the body.
+        windows: of the side windows.
+    """
+
+    profile: tuple[tuple[float, ...], tuple[float, ...]]
+    windows: tuple[tuple[float, ...], tuple[float, ...]]
+
+
+SALOON = CarShape(
+    ((0, 0, 0.45, 1.0, 2.3, 3.1, 4.2, 4.3), (0.3, 0.95, 1.02, 1.43, 1.45, 1.0, 0.8, 0.3)),
+    ((0.75, 1.1, 2.25, 2.85), (1.02, 1.36, 1.38, 1.02)),
 )
-HATCHBACK = (
-    (
-        (0, 0.3),
-        (0, 0.9),
-        (0.05, 1.0),
-        (0.4, 1.48),
-        (2.0, 1.52),
-        (2.85, 1.02),
-        (3.7, 0.82),
-        (3.8, 0.3),
-    ),
-    ((0.35, 1.02), (0.6, 1.42), (1.95, 1.44), (2.6, 1.02)),
+HATCHBACK = CarShape(
+    ((0, 0, 0.05, 0.4, 2.0, 2.85, 3.7, 3.8), (0.3, 0.9, 1.0, 1.48, 1.52, 1.02, 0.82, 0.3)),
+    ((0.35, 0.6, 1.95, 2.6), (1.02, 1.42, 1.44, 1.02)),
 )
-VAN = (
-    (
-        (0, 0.35),
-        (0, 1.1),
-        (0.03, 1.2),
-        (0.15, 1.95),
-        (3.0, 2.0),
-        (3.9, 1.25),
-        (4.6, 1.05),
-        (4.7, 0.35),
-    ),
-    ((0.4, 1.2), (0.45, 1.75), (2.95, 1.8), (3.55, 1.2)),
+VAN = CarShape(
+    ((0, 0, 0.03, 0.15, 3.0, 3.9, 4.6, 4.7), (0.35, 1.1, 1.2, 1.95, 2.0, 1.25, 1.05, 0.35)),
+    ((0.4, 0.45, 2.95, 3.55), (1.2, 1.75, 1.8, 1.2)),
 )
 CAR_PANES = (2, 4)  # rear window and windscreen, edges of the profiles above
 
 
 def paint_car(painter: Painter, thing: Thing) -> None:
     """A saloon, a hatchback or a van."""
-    profile, windows = (SALOON, HATCHBACK, VAN)[painter.shape.choice(3, p=(0.42, 0.40, 0.18))]
-    profile, windows = np.array(profile, float), np.array(windows, float)
+    model = (SALOON, HATCHBACK, VAN)[painter.shape.choice(3, p=(0.42, 0.40, 0.18))]
     stretch = painter.shape.uniform((0.94, 0.96), (1.06, 1.06))
-    profile, windows = profile * stretch, windows * stretch
+    profile, windows = np.array(model.profile).T * stretch, np.array(model.windows).T * stretch
     length, width = profile[-1, 0], painter.shape.uniform(1.72, 1.9)
     frame = Frame(thing.x, thing.z, thing.heading, length)
     paint, glass = painter.colour("car"), painter.colour("glass")
@@ -88,7 +75,7 @@ def paint_truck(painter: Painter, thing: Thing) -> None:
     box = Prism(box_profile(0, body_length, 0.95, height), width)
     low = Prism(box_profile(0.1, length - 0.2, 0.5, 1.0), width * 0.85)
     corners = np.array([(0, 0.5), (0, 2.55), (1.4, 2.5), (1.85, 1.6), (1.95, 0.5)], float)
-    cab = Prism(corners + (body_length + 0.15, 0), width * 0.95, (2,))
+    cab = Prism(corners + np.array([body_length + 0.15, 0]), width * 0.95, (2,))
     paint_shadow(painter, frame, width)
     parts = [(low, chassis), (box, painter.colour("truck")), (cab, painter.colour("cab"))]
     if np.cos(thing.heading) > 0:  # seen from behind: the cab is farther away
@@ -190,7 +177,7 @@ def _side_wheels(
     tyre, rim = painter.colour("tyre"), painter.colour("rim")
     for axle in axles:
         painter.face(on_side(frame, wheel(axle, radius), w), tyre, name)
-        inner = wheel(axle, radius * 0.58) + (0, radius * 0.42)
+        inner = wheel(axle, radius * 0.58) + np.array([0, radius * 0.42])
         painter.face(on_side(frame, inner, w), rim, name)
 
 

@@ -11,7 +11,7 @@ from copt_d2.data.label_spaces import CITYSCAPES_IDS, CITYSCAPES_PALETTE
 
 from .render import render_scene
 
-CITIES = ("altstadt", "birkenau", "cannwald", "dornheim")
+CITIES = ("altstadt", "brueckheim", "cannwald", "dornfeld")
 SCENES_PER_CITY = 50
 
 # train id -> id in the files; what is ignored is stored as 0 ("unlabeled")
@@ -23,7 +23,7 @@ SceneWriter = Callable[[Path, str, int, np.ndarray, np.ndarray], None]
 
 
 def write_gta(root: Path, split: str, index: int, image: np.ndarray, labels: np.ndarray) -> None:
-    """Writes ``images/00001.png`` and ``labels/00001.png``, a palette image whose index is the label id.
+    """Writes ``images/00001.png``, and ``labels/00001.png`` with the label id as palette index.
 
     Args:
         root: the data set's folder.
@@ -46,7 +46,7 @@ def write_gta(root: Path, split: str, index: int, image: np.ndarray, labels: np.
 def write_cityscapes(
     root: Path, split: str, index: int, image: np.ndarray, labels: np.ndarray
 ) -> None:
-    """Writes ``leftImg8bit/{split}/{city}/..._leftImg8bit.png`` and ``gtFine/.../..._gtFine_labelIds.png``.
+    """Writes ``leftImg8bit/{split}/{city}/*_leftImg8bit.png`` and ``gtFine/*_labelIds.png``.
 
     Args:
         root: the data set's folder.

@@ -13,10 +13,13 @@ NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
-    """Groups of all parameters that require a gradient; the first rule that matches a parameter's name wins.
+    """Groups of all parameters that require a gradient; the first rule that matches a parameter's
+    name wins.
 
-    1. ``head`` in the name: learning rate times HEAD_LR_MULTIPLIER, weight decay (norms inside heads included);
-    2. ``norm`` in the name, or a parameter of a normalisation layer (timm names some of them ``bn``): no decay;
+    1. ``head`` in the name: learning rate times HEAD_LR_MULTIPLIER, weight decay (norms inside
+       heads included);
+    2. ``norm`` in the name, or a parameter of a normalisation layer (timm names some of them
+       ``bn``): no decay;
     3. the rest: weight decay, biases included.
     """
     solver = cfg.SOLVER

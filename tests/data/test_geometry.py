@@ -63,8 +63,8 @@ def test_image_is_bilinear_with_half_pixel_centres():
     fy, fx = (y - y0)[:, None, None], (x - x0)[None, :, None]
     top = image[y0][:, x0] * (1 - fx) + image[y0][:, x0 + 1] * fx
     bottom = image[y0 + 1][:, x0] * (1 - fx) + image[y0 + 1][:, x0 + 1] * fx
-    # OpenCV rounds the fractions to 1/2048, then the result to 8 bits
-    assert np.abs(got - (top * (1 - fy) + bottom * fy)).max() < 0.7
+    # OpenCV rounds in each direction; other rules (no half pixel, antialias) are off by dozens
+    assert np.abs(got - (top * (1 - fy) + bottom * fy)).max() < 1
 
 
 def test_crop_and_flip_act_alike_on_image_and_labels():

@@ -100,7 +100,7 @@ def test_range_of_the_cosine_loss():
 def test_l1_and_l2_by_hand(metric, expected):
     means = torch.tensor([[1.0, 2.0, 3.0], [6.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
     mass = torch.tensor([1.0, 2.0, 0.0])
-    # covariance [[1, -2.5], [-2.5, 7]] against zeros on V x V; the absent class's entries do not count
+    # covariance [[1, -2.5], [-2.5, 7]] against zeros; the absent class's entries do not count
     text_cov = torch.zeros(3, 3)
     text_cov[2] = text_cov[:, 2] = 100.0
     loss, _ = copt_kernels.covariance_loss(means, mass, text_cov, metric=metric)

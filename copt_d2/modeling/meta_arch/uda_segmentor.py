@@ -1,4 +1,6 @@
-"""The training iteration of CoPT and its hosts (self-training of DAFormer, masked images of MIC), and inference."""
+"""The training iteration of CoPT and its hosts (self-training of DAFormer, masked images of MIC),
+and inference.
+"""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -25,9 +27,11 @@ Losses = dict[str, Tensor]
 
 @META_ARCH_REGISTRY.register()
 class UDASegmentor(nn.Module):
-    """A student that learns from labelled source and unlabelled target images, with a teacher for the latter.
+    """A student that learns from labelled source and unlabelled target images, with a teacher for
+    the latter.
 
-    The phases and the losses on the source features are lists in the config; a method differs from another by them.
+    The phases and the losses on the source features are lists in the config; a method differs from
+    another by them.
     """
 
     @configurable
@@ -128,7 +132,8 @@ class UDASegmentor(nn.Module):
     def training_phases(
         self, source: DomainBatch, target: DomainBatch, draws: StepDraws | None = None
     ) -> Iterator[Losses]:
-        """One dict of losses per phase; the caller may back-propagate each before it asks for the next.
+        """One dict of losses per phase; the caller may back-propagate each before it asks for the
+        next.
 
         Args:
             source: labelled images.
@@ -158,7 +163,9 @@ class UDASegmentor(nn.Module):
     def mixed_losses(
         self, source: DomainBatch, target: DomainBatch, pseudo: PseudoLabels, draws: StepDraws
     ) -> Losses:
-        """Self-training on ClassMix images (DAFormer): half of the source's classes pasted into the target."""
+        """Self-training on ClassMix images (DAFormer): half of the source's classes pasted into the
+        target.
+        """
         masks = draws.mix_masks
         if masks is None:
             masks = class_mix_masks(source.labels)
@@ -170,7 +177,9 @@ class UDASegmentor(nn.Module):
         return self._segmentation_losses(output, labels, weights, "mixed")
 
     def masked_losses(self, target: DomainBatch, pseudo: PseudoLabels, draws: StepDraws) -> Losses:
-        """Masked image consistency (MIC): the pseudo-labels must follow from the visible patches alone."""
+        """Masked image consistency (MIC): the pseudo-labels must follow from the visible patches
+        alone.
+        """
         images = self._augment(target.images, draws.masked_strong, shared=True)
         visible = draws.patch_mask
         if visible is None:

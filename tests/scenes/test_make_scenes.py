@@ -1,0 +1,95 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).parents[2] / "tools" / "make_scenes.py"
+COUNTS = ["--source", "1", "--target", "1", "--val", "1", "--width", "128"]
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("make_scenes", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(tool, out, *extra, benchmark="gta2cs"):
+    return tool.main(["--benchmark", benchmark, "--out", str(out), *COUNTS, *extra])
+
+
+def error_line(capsys):
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_writes_once_then_has_nothing_to_do(tool, tmp_path, capsys):
+    assert run(tool, tmp_path) == 0
+    assert "wrote" in capsys.readouterr().out
+    image = tmp_path / "gta" / "images" / "00001.png"
+    before = image.stat().st_mtime_ns
+    assert run(tool, tmp_path) == 0
+    assert "already there" in capsys.readouterr().out
+    assert image.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--width", "200"], ["--width is 200", "multiple of 32"]),
+        (["--width", "96"], ["--width is 96", "at least 128"]),
+        (["--source", "-1"], ["--source is -1"]),
+        (["--target", "-2"], ["--target is -2"]),
+        (["--val", "-3"], ["--val is -3"]),
+        (["--seed", "-4"], ["--seed is -4"]),
+    ],
+)
+def test_bad_numbers_are_named(tool, tmp_path, capsys, extra, words):
+    assert run(tool, tmp_path, *extra) == 1
+    line = error_line(capsys)
+    assert all(word in line for word in words)
+    assert not any(tmp_path.iterdir())
+
+
+def test_unknown_benchmark_is_named(tool, tmp_path, capsys):
+    assert run(tool, tmp_path, benchmark="mars2cs") == 1
+    line = error_line(capsys)
+    assert "mars2cs" in line
+    assert "gta2cs" in line
+
+
+def test_a_file_in_place_of_the_folder(tool, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    assert run(tool, tmp_path / "taken") == 1
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("error: cannot write")
+    assert "taken" in line
+
+
+@pytest.mark.parametrize("folder", ["gta", "cityscapes"])
+def test_real_data_is_left_alone(tool, tmp_path, capsys, folder):
+    real = tmp_path / folder / "images" / "00001.png"
+    real.parent.mkdir(parents=True)
+    real.write_bytes(b"real")
+    assert run(tool, tmp_path) == 1
+    line = error_line(capsys)
+    assert str(tmp_path / folder) in line
+    assert "--out" in line
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [real]
+
+
+def test_other_arguments_are_refused_by_name(tool, tmp_path, capsys):
+    assert run(tool, tmp_path) == 0
+    capsys.readouterr()
+    assert run(tool, tmp_path, "--seed", "5") == 1
+    assert "seed: 0 instead of 5" in error_line(capsys)
+
+
+def test_a_damaged_marker_is_named(tool, tmp_path, capsys):
+    marker = tmp_path / "gta" / "scenes.json"
+    marker.parent.mkdir()
+    marker.write_text('{"version": 1')
+    assert run(tool, tmp_path) == 1
+    assert str(marker) in error_line(capsys)

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from copt_d2.data.label_spaces import CITYSCAPES_CLASSES
+from copt_d2.scenes import render_scene
+
+ROAD, SKY = 0, 10
+
+
+@pytest.fixture(scope="module")
+def forty():
+    """Labels of 40 small scenes."""
+    return np.stack([render_scene([3, index], "rendered", 128)[1] for index in range(40)])
+
+
+@pytest.mark.parametrize("style", ["rendered", "photographic"])
+def test_same_seed_gives_same_bits(style):
+    first = render_scene([4, 7], style, 160)
+    render_scene([4, 8], style, 160)  # nothing may carry over from another scene
+    again = render_scene([4, 7], style, 160)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[1], render_scene([4, 8], style, 160)[1])
+
+
+@pytest.mark.parametrize("style", ["rendered", "photographic"])
+def test_shapes_and_types(style):
+    image, labels = render_scene(11, style, 192)
+    assert image.shape == (96, 192, 3)
+    assert labels.shape == (96, 192)
+    assert image.dtype == labels.dtype == np.uint8
+    assert labels.max() < 19
+
+
+def test_both_styles_draw_the_same_street():
+    for index in range(6):
+        rendered, labels = render_scene([9, index], "rendered", 256)
+        photograph, same = render_scene([9, index], "photographic", 256)
+        assert np.array_equal(labels, same)
+        assert np.abs(rendered.astype(int) - photograph).mean() > 15
+
+
+def test_forty_scenes_hold_at_least_fourteen_classes(forty):
+    assert forty.max() < len(CITYSCAPES_CLASSES)
+    assert len(np.unique(forty)) >= 14
+
+
+def test_frequencies_are_those_of_a_street(forty):
+    share = np.bincount(forty.ravel(), minlength=19) / forty.size
+    assert 0.2 < share[0] < 0.5  # road
+    assert 0.1 < share[2] < 0.45  # building
+    assert share[[0, 2, 8, 10]].sum() > 0.6  # with vegetation and sky
+    assert (share[[11, 12, 17, 18]] > 0.001).all()  # people and two-wheelers are rare, not absent
+
+
+def test_road_below_and_sky_above(forty):
+    rows = np.arange(64)[None, :, None]
+    assert (rows * (forty == ROAD)).sum() / (forty == ROAD).sum() > 40
+    assert (rows * (forty == SKY)).sum() / (forty == SKY).sum() < 24
+    assert not (forty[:, -1] == SKY).any()
+
+
+def test_photographs_have_texture_where_renderings_are_flat():
+    def roughness(style):
+        image, labels = render_scene([21, 3], style, 256)
+        road = (labels[:, 1:] == ROAD) & (labels[:, :-1] == ROAD)
+        return np.median(np.abs(np.diff(image.astype(float).mean(axis=2), axis=1))[road])
+
+    assert roughness("rendered") < 0.5
+    assert roughness("photographic") > 2
+
+
+def test_unknown_style_is_named():
+    with pytest.raises(ValueError, match=r"oil.*rendered, photographic"):
+        render_scene(0, "oil")
