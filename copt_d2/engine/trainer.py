@@ -219,14 +219,14 @@ class UDATrainer(TrainerBase):
         self.last_batch = self.model.preprocess(data)
         self.optimizer.zero_grad()
         losses: dict[str, Tensor] = {}
-        for phase in self._phases():
+        for phase in self.phases():
             sum(phase.values()).backward()
             losses.update({name: loss.detach() for name, loss in phase.items()})
         self._check_finite(losses)
         average_gradients(self.model)
         self.optimizer.step()
 
-    def _phases(self) -> Iterator[dict[str, Tensor]]:
+    def phases(self) -> Iterator[dict[str, Tensor]]:
         """The model's phases, in bfloat16 where SOLVER.AMP.ENABLED."""
         phases = self.model.training_phases(*self.last_batch)
         while True:

@@ -1,0 +1,215 @@
+"""The ladder from source-only to the full method, over seeds: runs what is missing, prints the
+table.
+
+python tools/benchmark_ladder.py --config-file configs/camvid_day2dusk.yaml [--seeds 0 1 2] [KEY
+VALUE ...]
+
+Each finished (row, seed) is kept as a small JSON file under --results; a row whose config has
+changed since is run again.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from tabulate import tabulate
+
+from copt_d2.engine import load_config
+from copt_d2.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAIN = ["INPUT.PHOTOMETRIC_DISTORTION", "False", "DATALOADER.RARE_CLASS.ENABLED", "False"]
+SOURCE = ["MODEL.UDA.PHASES", "('source',)", "MODEL.UDA.FEATURE_LOSSES", "()"]
+DISTANCE = ["MODEL.UDA.FEATURE_LOSSES", "('FeatureDistanceLoss',)"]
+FAIR, FULL, EQUAL_TIME = "+ rare-class sampling", "+ CoPT", "source-only, same wall time"
+
+
+@dataclass
+class Row:
+    """One method of the ladder: overrides on the config file of the full method."""
+
+    name: str
+    overrides: list[str] = field(default_factory=list)
+
+
+def ladder_rows(labelled_target: tuple[str, ...], train: tuple[str, ...]) -> list[Row]:
+    """The rows in order; the last two are no steps: the control for time, and the upper bound."""
+    return [
+        Row("source-only", SOURCE + PLAIN),
+        Row("+ photometric distortion", SOURCE + PLAIN[2:]),
+        Row(FAIR, SOURCE),
+        Row("+ self-training", [*DISTANCE, "MODEL.UDA.PHASES", "('source','mixed')"]),
+        Row("+ masked pass", DISTANCE),
+        Row(FULL),
+        Row(EQUAL_TIME, SOURCE),
+        Row("oracle", [*SOURCE, "DATASETS.TRAIN", repr((*train, *labelled_target))]),
+    ]
+
+
+def file_stem(row: Row, seed: int) -> str:
+    """Name of the result file of one run."""
+    words = "".join(c if c.isalnum() else " " for c in row.name).split()
+    return "_".join([*words, f"seed{seed}"])
+
+
+def config_digest(config_file: str, overrides: list[str]) -> str:
+    """Hash of the merged config without what does not change the result."""
+    cfg = load_config(config_file, overrides)
+    for key in ("OUTPUT_DIR",):
+        setattr(cfg, key, "")
+    return hashlib.sha256(cfg.dump().encode()).hexdigest()[:16]
+
+
+def read_result(results: Path, row: Row, seed: int) -> dict | None:
+    """The kept result of one run, or ``None``."""
+    path = results / f"{file_stem(row, seed)}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def run_once(config_file: str, overrides: list[str], folder: Path) -> dict:
+    """Trains and evaluates in a process of its own; its scores and seconds."""
+    command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", config_file]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    start = time.time()
+    with open(folder / "stdout.txt", "w") as log:
+        finished = subprocess.run(
+            [*command, *overrides, "OUTPUT_DIR", str(folder)], stdout=log, stderr=subprocess.STDOUT
+        )
+    seconds = time.time() - start
+    if finished.returncode:
+        last = (folder / "stdout.txt").read_text().strip().splitlines()[-1]
+        raise InputError(f"a run of the ladder failed: {last} (log: {folder / 'stdout.txt'})")
+    scores = {}
+    for path in sorted((folder / "evaluation").glob("*.json")):
+        record = json.loads(path.read_text())
+        scores[record["dataset"]] = {"mIoU": record["mIoU"], "IoU": record["IoU"]}
+    return {"seconds": round(seconds, 1), "scores": scores}
+
+
+def equal_time_iterations(results: Path, seeds: list[int], max_iter: int) -> int | None:
+    """Iterations of the fair baseline that take as long as the full method, by the kept seconds."""
+    times = {}
+    for name in (FAIR, FULL):
+        kept = [read_result(results, Row(name), seed) for seed in seeds]
+        if None in kept:
+            return None
+        times[name] = float(np.median([result["training_seconds"] for result in kept]))
+    return int(round(max_iter * times[FULL] / times[FAIR], -1))
+
+
+def training_seconds(folder: Path) -> float:
+    """Iterations times the median time of one, from metrics.json: without start and evaluation."""
+    entries = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    step = np.median([entry["time"] for entry in entries if "time" in entry])
+    return float(step * (max(entry["iteration"] for entry in entries) + 1))
+
+
+def run_ladder(arguments: argparse.Namespace, rows: list[Row]) -> None:
+    """Runs every (row, seed) whose result is missing or of another config."""
+    base = load_config(arguments.config_file, arguments.opts)
+    for seed in arguments.seeds:
+        for row in rows:
+            overrides = [*arguments.opts, *row.overrides, "SEED", str(seed)]
+            if row.name == EQUAL_TIME:
+                continue
+            run_missing(arguments, row, seed, overrides)
+    iterations = equal_time_iterations(arguments.results, arguments.seeds, base.SOLVER.MAX_ITER)
+    row = next(row for row in rows if row.name == EQUAL_TIME)
+    for seed in arguments.seeds:
+        overrides = [*arguments.opts, *row.overrides, "SEED", str(seed)]
+        run_missing(arguments, row, seed, [*overrides, "SOLVER.MAX_ITER", str(iterations)])
+
+
+def run_missing(arguments: argparse.Namespace, row: Row, seed: int, overrides: list[str]) -> None:
+    """Runs one (row, seed) unless its result is there, and keeps the result."""
+    digest = config_digest(arguments.config_file, overrides)
+    kept = read_result(arguments.results, row, seed)
+    if kept is not None and kept["config"] == digest:
+        return
+    print(f"running {row.name}, seed {seed}", flush=True)
+    folder = arguments.out / file_stem(row, seed)
+    result = run_once(arguments.config_file, overrides, folder)
+    result |= {"row": row.name, "seed": seed, "config": digest, "overrides": overrides}
+    result["training_seconds"] = round(training_seconds(folder), 1)
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    result["commit"] = found.stdout.strip()
+    result["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    path = arguments.results / f"{file_stem(row, seed)}.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def mean_and_spread(values: list[float]) -> str:
+    """Mean ± half the range, and how many runs there are if they are not all there."""
+    return f"{np.mean(values):.1f} ± {(max(values) - min(values)) / 2:.1f}"
+
+
+def print_table(rows: list[Row], results: Path, seeds: list[int], tests: list[str]) -> None:
+    """Markdown: mean ± half range over the seeds; a dash where a run is missing."""
+    lines = []
+    for row in rows:
+        kept = [r for r in (read_result(results, row, seed) for seed in seeds) if r is not None]
+        if not kept:
+            lines.append([row.name, *["-"] * (len(tests) + 2)])
+            continue
+        scores = [mean_and_spread([r["scores"][test]["mIoU"] for r in kept]) for test in tests]
+        seconds = f"{np.mean([r['seconds'] for r in kept]):.0f}"
+        lines.append([row.name, *scores, seconds, len(kept)])
+    headers = ["method", *tests, "seconds", "runs"]
+    print(tabulate(lines, headers=headers, tablefmt="github"))
+    pairs = [
+        (read_result(results, Row(FAIR), s), read_result(results, Row(FULL), s)) for s in seeds
+    ]
+    gains = [
+        full["scores"][tests[0]]["mIoU"] - fair["scores"][tests[0]]["mIoU"]
+        for fair, full in pairs
+        if fair is not None and full is not None
+    ]
+    if gains:
+        print(
+            f"gain of the full method over the fair baseline ({FAIR}) on {tests[0]}: mean "
+            f"{np.mean(gains):.1f}, smallest {min(gains):.1f} over {len(gains)} seeds"
+        )
+
+
+def main() -> None:
+    """Runs and prints, or only prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, help="config of the full method")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("output/ladder"), help="run folders")
+    parser.add_argument("--results", type=Path, help="kept results; default OUT/results")
+    parser.add_argument("--print-only", action="store_true", help="print what is kept, run nothing")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE")
+    arguments = parser.parse_args()
+    arguments.results = arguments.results or arguments.out / "results"
+    try:
+        cfg = load_config(arguments.config_file, arguments.opts)
+        labelled = tuple(f"{name}_labeled" for name in cfg.DATASETS.TARGET)
+        rows = ladder_rows(labelled, cfg.DATASETS.TRAIN)
+        if not arguments.print_only:
+            run_ladder(arguments, rows)
+        print_table(rows, arguments.results, arguments.seeds, list(cfg.DATASETS.TEST))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
