@@ -37,5 +37,5 @@ def make_pseudo_labels(
     if valid is not None:
         weights = weights * valid
     weights[:, :ignore_top] = 0
-    weights[:, weights.shape[1] - ignore_bottom :] = 0
+    weights[:, max(weights.shape[1] - ignore_bottom, 0) :] = 0
     return PseudoLabels(labels, weights)

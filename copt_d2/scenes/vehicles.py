@@ -117,9 +117,20 @@ def paint_tram(painter: Painter, thing: Thing) -> None:
         offset = index if np.cos(thing.heading) > 0 else cars - 1 - index
         frame = Frame(thing.x, thing.z + 8.6 * offset, thing.heading, 8.4)
         _coach(painter, frame, 2.4, (0.25, height), paint, "train")
+        _pale_band(painter, frame, 2.4)
     roof = whole.world(np.array([(4, 0, height), (5, 0, height + 1.1), (6, 0, height)], float))
     painter.line(roof, 0.08, painter.colour("pole"), "train")
     _end_details(painter, Frame(thing.x, thing.z, thing.heading, 8.4), 2.4, (0.4, 1.2), "train")
+
+
+def _pale_band(painter: Painter, frame: Frame, width: float) -> None:
+    """The band below a tram's windows, on its side and its end."""
+    colour = painter.colour("tram_band")
+    side = frame.near_side(painter.camera.x) * width / 2
+    band = box_profile(0, frame.length, 0.8, 1.28)
+    painter.face(on_side(frame, band, side), colour, "train")
+    end = 0.0 if np.cos(frame.heading) > 0 else frame.length
+    painter.face(across(frame, end, (-width / 2, width / 2), (0.8, 1.28)), colour, "train")
 
 
 def _coach(

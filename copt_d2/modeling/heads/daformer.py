@@ -90,6 +90,8 @@ class DAFormerHead(nn.Module):
     ``SemanticSegmentor`` can hold it.
     """
 
+    ignore_value = 255  # ``SemanticSegmentor`` pads labels with it
+
     @configurable
     def __init__(
         self,

@@ -73,11 +73,12 @@ def test_backward_works_after_a_later_forward_has_changed_the_bank():
     assert torch.equal(*gradients)
 
 
-def test_without_memory_the_means_are_used_and_nothing_is_kept():
-    loss = CoPTLoss(TEXT, channels=7, decay=0.0)
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_without_memory_the_means_are_used_and_nothing_is_kept(metric):
+    loss = CoPTLoss(TEXT, channels=7, decay=0.0, metric=metric)
     for step in range(2):
         features, labels = batch(step)
-        expected, _ = expected_step(features, labels, None, 0.0)
+        expected, _ = expected_step(features, labels, None, 0.0, metric)
         value = loss(features.float(), labels)
         torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-5)
     assert not loss.memory_bank.any()

@@ -121,12 +121,13 @@ def test_nan_of_a_counted_cell_surfaces_and_of_another_does_not():
 
 def test_label_dtypes_and_values_out_of_range():
     features, frozen = torch.randn(1, 3, 2, 3), torch.zeros(1, 3, 2, 3)
-    expected = feature_distance(features, frozen, cell_labels(), [6, 13])
-    assert torch.equal(feature_distance(features, frozen, cell_labels().byte(), [6, 13]), expected)
+    expected = feature_distance(features, frozen, cell_labels(), [0, 6, 13])
+    as_bytes = feature_distance(features, frozen, cell_labels().byte(), [0, 6, 13])
+    assert torch.equal(as_bytes, expected)
     labels = cell_labels()
     labels[labels == 255] = -1
     labels[0, 0, 8] = 1000
-    assert torch.equal(feature_distance(features, frozen, labels, (6, 13)), expected)
+    assert torch.equal(feature_distance(features, frozen, labels, (0, 6, 13)), expected)
 
 
 def test_half_features_give_float32():

@@ -19,9 +19,8 @@ def run_losses(features, logits, labels, classes, copt):
         means, mass = copt_kernels.class_means(features, labels, 5, mode=mode)
         for metric in ("cosine", "l1", "l2"):
             for bank in (None, copt.memory_bank):
-                total = total + copt_kernels.covariance_loss(
-                    means, mass, text_cov, bank, metric=metric
-                )[0]  # fmt: skip
+                loss, _ = copt_kernels.covariance_loss(means, mass, text_cov, bank, metric=metric)
+                total = total + loss
     total = total + copt(features, labels)
     total.backward()
     return total
