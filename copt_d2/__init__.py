@@ -1,4 +1,6 @@
-"""CoPT: unsupervised domain adaptive semantic segmentation on detectron2 (Mata et al., ECCV 2024)."""
+"""CoPT: unsupervised domain adaptive segmentation on detectron2 (Mata et al., ECCV 2024)."""
+
+import warnings
 
 try:
     import detectron2  # noqa: F401
@@ -10,7 +12,11 @@ except ModuleNotFoundError as error:
         name="detectron2",
     ) from None
 
-from . import data, modeling  # noqa: F401  (fills the registries and catalogs)
 from .config import add_copt_config
+
+with warnings.catch_warnings():
+    # fvcore and detectron2 use it when they are imported; a user of this package cannot help it
+    warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)
+    from . import data, modeling  # noqa: F401  (fills the registries and catalogs)
 
 __all__ = ["add_copt_config"]

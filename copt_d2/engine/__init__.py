@@ -1,14 +1,17 @@
 """Trainer, hooks, checkpoints, evaluation, process launch and config files."""
 
 from .checkpointing import TrainingCheckpointer, load_student_weights
+from .checks import check_config
 from .config_files import load_config
-from .evaluate import evaluate
+from .evaluate import check_expected_results, evaluate
 from .launch import launch
 from .trainer import UDATrainer
 
 __all__ = [
     "TrainingCheckpointer",
     "UDATrainer",
+    "check_config",
+    "check_expected_results",
     "evaluate",
     "launch",
     "load_config",

@@ -3,46 +3,33 @@
 import logging
 import os
 import pickle
-import random
 import re
+import shutil
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from detectron2.utils import comm
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..checkpoint import student_state
 from ..errors import InputError
+from .random_state import random_state
 
 logger = logging.getLogger("copt_d2.checkpoint")
 NAME = re.compile(r"model_(\d{7})\.pth")
-BROKEN = (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
+PARTS = ("model", "optimizer", "scheduler", "data", "iteration", "ranks")
+BROKEN = (
+    *(RuntimeError, EOFError, OSError, KeyError, ValueError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError),
+)
 
 
-def random_state() -> dict[str, Any]:
-    """States of all generators of this process, as tensors and plain values."""
-    kind, keys, position, has_gauss, cached = np.random.get_state()
-    return {
-        "python": random.getstate(),
-        "numpy": (kind, keys.tolist(), int(position), int(has_gauss), float(cached)),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-    }
-
-
-def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Inverse of :func:`random_state`."""
-    random.setstate(state["python"])
-    kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -50,7 +37,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         InputError: if the file is missing, truncated or holds anything but tensors and plain
-            values.
+            values; nothing in it is executed.
     """
     if not path.is_file():
         raise InputError(f"no such checkpoint: {path}")
@@ -59,12 +46,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except BROKEN as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
         raise InputError(
-            f"checkpoint {path} cannot be read ({reason}): use an earlier one"
+            f"checkpoint {path} holds Python objects, which are never executed; "
+            "only tensors and plain values are read"
         ) from error
+    except BROKEN as error:
+        raise InputError(
+            f"checkpoint {path} cannot be read ({_first_line(error)}): use an earlier one"
+        ) from error
+    if not isinstance(state, dict):
+        raise InputError(f"checkpoint {path} holds a {type(state).__name__}, not named tensors")
+    return state
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
@@ -87,31 +81,34 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # torch's zip writer turns a full disk into a RuntimeError
+    # torch's zip writer turns a full disk into a RuntimeError
+    except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"checkpoint {path} cannot be written ({reason}): free space in {path.parent} "
-            "and go on with --resume; earlier checkpoints are intact"
+            f"checkpoint {path} cannot be written ({_first_line(error)}): free space in "
+            f"{path.parent} and go on with --resume; earlier checkpoints are intact"
         ) from error
 
 
-def load_student_weights(network: nn.Module, path: str) -> None:
+def load_student_weights(network: nn.Module, path: str) -> int | None:
     """Loads the student of a training checkpoint, or a bare network, from a .pth or .safetensors
     file.
 
+    Returns:
+        The number of steps after which the training checkpoint was written; ``None`` for a bare
+        network.
     Raises:
         InputError: if the file cannot be read or is of another architecture or class count.
     """
     file = Path(path)
     if file.suffix == ".safetensors" and file.is_file():
-        state = load_file(file)
+        try:
+            stored = load_file(file)
+        except BROKEN as error:
+            raise InputError(f"MODEL.WEIGHTS {path} cannot be read ({error})") from error
     else:
-        state = read_checkpoint(file)
-    state = student_state(state.get("model", state))
+        stored = read_checkpoint(file)
+    state = student_state(stored.get("model", stored))
     wanted = network.state_dict()
     wrong = [
         f"{key} is {tuple(state[key].shape)} there and {tuple(wanted[key].shape)} here"
@@ -121,11 +118,13 @@ def load_student_weights(network: nn.Module, path: str) -> None:
     wrong += [f"{key} is missing there" for key in wanted if key not in state]
     wrong += [f"{key} is unknown here" for key in state if key not in wanted]
     if wrong:
+        more = f", and {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
         raise InputError(
             f"MODEL.WEIGHTS {path} is of another architecture or class count than the config: "
-            f"{wrong[0]}, and {len(wrong) - 1} more like it"
+            f"{wrong[0]}{more}"
         )
     network.load_state_dict(state)
+    return stored.get("iteration") if "model" in stored else None
 
 
 class TrainingCheckpointer:
@@ -135,50 +134,73 @@ class TrainingCheckpointer:
         self.folder = Path(folder)
         self.keep = keep
 
+    def path(self, iteration: int) -> Path:
+        """Name of the checkpoint after ``iteration`` steps."""
+        return self.folder / f"model_{iteration:07d}.pth"
+
     def files(self) -> list[Path]:
         """Checkpoints, the newest first."""
         return sorted(
             (f for f in self.folder.glob("model_*.pth") if NAME.fullmatch(f.name)), reverse=True
         )
 
-    def save(self, state: dict[str, Any], iteration: int) -> None:
-        """Rank 0 writes ``state`` as the checkpoint after ``iteration`` steps; old ones go
-        afterwards.
+    def save(self, state: dict[str, Any], rank_state: dict[str, Any], iteration: int) -> None:
+        """Rank 0 writes the checkpoint after ``iteration`` steps; old ones go afterwards.
 
-        All ranks must call it: each one's random state and buffers (memory bank, batch norms) go
-        into the file.
+        All ranks must call it: ``rank_state`` of each one and its random state go into the file.
         """
-        buffers = {name: value.cpu() for name, value in state.pop("rank_buffers").items()}
-        ranks = comm.gather({"random": random_state(), "buffers": buffers})
+        ranks = comm.gather({"random": random_state(), **rank_state})
         if comm.is_main_process():
             self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"model_{iteration:07d}.pth"
-            write_checkpoint({**state, "iteration": iteration, "ranks": ranks}, path)
-            for old in self.files()[self.keep :]:
-                old.unlink()
+            full = {**state, "iteration": iteration, "ranks": ranks}
+            path = self.path(iteration)
+            write_checkpoint(full, path)
+            # a file with a later number is one that a resume has passed over as damaged
+            kept = [file for file in self.files() if file.name <= path.name][: self.keep]
+            for file in set(self.files()) - set(kept):
+                file.unlink()
         comm.synchronize()
 
     def load_latest(self) -> dict[str, Any] | None:
         """The newest readable checkpoint; says so when a damaged one is passed over; ``None``
         without any.
+
+        Raises:
+            InputError: if there are checkpoints and none of them can be read.
         """
-        for path in self.files():
+        files = self.files()
+        for path in files:
             try:
                 state = read_checkpoint(path)
+                missing = [part for part in PARTS if part not in state]
+                if missing:
+                    raise InputError(f"checkpoint {path} lacks {', '.join(missing)}")
             except InputError as error:
                 logger.warning("%s; falling back to the one before it", error)
                 continue
             logger.info("resuming from %s", path)
             return state
+        if files:
+            raise InputError(
+                f"--resume: none of the {len(files)} checkpoints in {self.folder} can be read; "
+                "without --resume the training starts anew and sets them aside"
+            )
         return None
 
-    def link_final(self) -> None:
-        """Gives the newest checkpoint the second name ``model_final.pth``."""
-        final, newest = self.folder / "model_final.pth", self.files()[0]
+    def link_final(self, iteration: int) -> None:
+        """Gives the checkpoint after ``iteration`` steps the second name ``model_final.pth``."""
         temporary = self.folder / "model_final.pth.tmp"
         temporary.unlink(missing_ok=True)
-        os.link(newest, temporary)
-        os.replace(temporary, final)
+        try:
+            os.link(self.path(iteration), temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(self.path(iteration), temporary)
+        os.replace(temporary, self.folder / "model_final.pth")
+
+    def remove_unfinished(self) -> None:
+        """Removes what a killed process had begun to write."""
+        for path in self.folder.glob("model_*.pth.tmp"):
+            path.unlink()
 
     def set_aside_earlier_run(self) -> None:
         """Moves what an earlier run left in the folder to ``previous_<n>``, so that runs do not
@@ -187,7 +209,7 @@ class TrainingCheckpointer:
         names = ["model_final.pth", "metrics.json", "evaluation"]
         left = [*self.files(), *(self.folder / n for n in names), *self.folder.glob("events.*")]
         left = [path for path in left if path.exists()]
-        if not any(NAME.fullmatch(path.name) for path in left):
+        if not any(NAME.fullmatch(path.name) or path.name == "metrics.json" for path in left):
             return
         number = len(list(self.folder.glob("previous_*"))) + 1
         target = self.folder / f"previous_{number}"
@@ -200,6 +222,6 @@ class TrainingCheckpointer:
 
 
 def rank_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Buffers that may differ between processes."""
+    """Buffers that may differ between processes: memory bank, statistics of batch norms."""
     persistent = model.state_dict()
     return {name: value for name, value in model.named_buffers() if name in persistent}

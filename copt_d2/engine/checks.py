@@ -71,4 +71,6 @@ def _check_dataset(cfg: CfgNode, key: str, name: str) -> None:
             f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {expected.NUM_CLASSES}, but {name} in {key} has "
             f"{classes} classes"
         )
-    DatasetCatalog.get(name)  # says what is missing
+    files = DatasetCatalog.get(name)  # says what is missing
+    if not key.endswith("TARGET") and not all("sem_seg_file_name" in entry for entry in files):
+        raise InputError(f"{key}: {name!r} has no labels, which are needed there")

@@ -13,6 +13,8 @@ from ..config import add_copt_config
 from ..errors import InputError
 
 UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: ([\w.]+)")
+# what detectron2, fvcore and yacs raise on keys and values that do not fit, in their words
+MISFITS = (KeyError, ValueError, AssertionError, TypeError, AttributeError)
 
 
 def _known_keys(node: CfgNode, prefix: str = "") -> Iterator[str]:
@@ -33,21 +35,8 @@ def _explain(cfg: CfgNode, error: Exception, where: str) -> InputError:
     return InputError(f"{where}: {message}")
 
 
-def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
-    """The config that a YAML file and KEY VALUE overrides describe; without a GPU, MODEL.DEVICE
-    becomes "cpu".
-
-    Args:
-        file: YAML, perhaps with ``_BASE_``; only plain YAML types are read.
-        overrides: KEY VALUE pairs in one list.
-    Raises:
-        InputError: for a missing file, unsafe or broken YAML, an unknown key or a value of another
-            type.
-    """
-    cfg = get_cfg()
-    add_copt_config(cfg)
-    if not Path(file).is_file():
-        raise InputError(f"no such config file: {file}")
+def _merge_file(cfg: CfgNode, file: str) -> None:
+    """Adds a YAML file and its bases to ``cfg``; only plain YAML types are read."""
     try:
         cfg.merge_from_file(file, allow_unsafe=False)
     except yaml.constructor.ConstructorError as error:
@@ -58,14 +47,56 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
         raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     except OSError as error:
         raise InputError(f"{file}: its _BASE_ cannot be read: {error}") from error
-    except (KeyError, ValueError, AssertionError) as error:
+    except RecursionError as error:
+        raise InputError(f"{file}: its _BASE_ leads back to itself") from error
+    except (TypeError, AttributeError) as error:
+        raise InputError(f"{file} or a _BASE_ of it is not a table of config keys") from error
+    except MISFITS as error:
         raise _explain(cfg, error, file) from error
+
+
+def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
+    """Adds KEY VALUE pairs to ``cfg``, one by one, so that a message names its key."""
     if len(overrides) % 2:
         raise InputError(f"overrides are KEY VALUE pairs, {overrides[-1]!r} has no value")
-    try:
-        cfg.merge_from_list(list(overrides))
-    except (KeyError, ValueError, AssertionError) as error:
-        raise _explain(cfg, error, "command line") from error
+    for key, value in zip(overrides[::2], overrides[1::2], strict=True):
+        try:
+            cfg.merge_from_list([key, value])
+        except MISFITS as error:
+            if isinstance(error, (TypeError, AttributeError)):  # a key below a value
+                error = KeyError(f"Non-existent key: {key}")
+            raise _explain(cfg, error, f"command line, {key}") from error
+
+
+def _check_device(cfg: CfgNode) -> None:
+    """Sets MODEL.DEVICE "cuda" to "cpu" on a machine without a GPU."""
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
+    try:
+        torch.empty(0, device=cfg.MODEL.DEVICE)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} cannot be used: {reason}") from error
+
+
+def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
+    """The config that a YAML file and KEY VALUE overrides describe; without a GPU, MODEL.DEVICE
+    becomes "cpu".
+
+    Args:
+        file: YAML, perhaps with ``_BASE_``; only plain YAML types are read.
+        overrides: KEY VALUE pairs in one list.
+    Raises:
+        InputError: for a missing file, unsafe or broken YAML, an unknown key, a value of another
+            type, or a device that is not there.
+    """
+    cfg = get_cfg()
+    add_copt_config(cfg)
+    if not file:
+        raise InputError("--config-file is missing: name a YAML file, such as those in configs/")
+    if not Path(file).is_file():
+        raise InputError(f"no such config file: {file}")
+    _merge_file(cfg, file)
+    _merge_overrides(cfg, overrides)
+    _check_device(cfg)
     return cfg

@@ -4,12 +4,14 @@ import json
 import logging
 import subprocess
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from ..data import build_uda_test_loader
 from ..data.reading import read_image, read_train_ids
+from ..errors import InputError
 from ..evaluation import IoUEvaluator
 from ..evaluation.pictures import prediction_sheet
 
@@ -60,7 +63,9 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
-def _record(cfg: CfgNode, name: str, scores: dict[str, Any], iteration: int | None) -> dict:
+def _record(
+    cfg: CfgNode, name: str, scores: dict[str, Any], iteration: int | None, checkpoint: str | None
+) -> dict[str, Any]:
     """The evaluation record: plain values, null where a class does not occur."""
     metadata = MetadataCatalog.get(name)
     classes = list(cfg.TEST.CLASSES) or list(metadata.evaluation_classes)
@@ -72,7 +77,7 @@ def _record(cfg: CfgNode, name: str, scores: dict[str, Any], iteration: int | No
         "dataset": name,
         "split": name.rsplit("_", 1)[-1],
         "classes_in_mean": [metadata.stuff_classes[c] for c in classes],
-        "checkpoint": cfg.MODEL.WEIGHTS or None,
+        "checkpoint": checkpoint,
         "iteration": iteration,
         "mIoU": number(scores["mIoU"]),
         "aAcc": number(scores["aAcc"]),
@@ -118,12 +123,17 @@ def _write_sheet(cfg: CfgNode, name: str, keeper: PictureKeeper, folder: Path) -
         metadata.stuff_colors,
     )
     path = folder / f"{name}.png"
-    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
+        raise InputError(f"{path} cannot be written: free space there, or set TEST.PICTURES to 0")
     return path
 
 
 def evaluate_dataset(
-    cfg: CfgNode, model: nn.Module, name: str, iteration: int | None = None
+    cfg: CfgNode,
+    model: nn.Module,
+    name: str,
+    iteration: int | None = None,
+    checkpoint: str | None = None,
 ) -> dict[str, Any]:
     """Scores of one data set; rank 0 writes OUTPUT_DIR/evaluation/<name>.json and .png. Others
     return {}.
@@ -141,7 +151,7 @@ def evaluate_dataset(
     scores = inference_on_dataset(model, loader, DatasetEvaluators([scorer, keeper]))
     if not comm.is_main_process():
         return {}
-    record = _record(cfg, name, scores["sem_seg"], iteration)
+    record = _record(cfg, name, scores["sem_seg"], iteration, checkpoint)
     folder = Path(cfg.OUTPUT_DIR) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -151,14 +161,64 @@ def evaluate_dataset(
     return scores["sem_seg"]
 
 
+@contextmanager
+def _buffers_of_rank_0(model: nn.Module) -> Iterator[None]:
+    """Inside, all processes have the batch norm statistics that the checkpoint has; then their
+    own.
+    """
+    if comm.get_world_size() == 1:
+        yield
+        return
+    buffers = [buffer for _, buffer in sorted(model.named_buffers())]
+    own = [buffer.clone() for buffer in buffers]
+    for buffer in buffers:
+        dist.broadcast(buffer, src=0)
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, own, strict=True):
+            buffer.copy_(value)
+
+
 def evaluate(
-    cfg: CfgNode, model: nn.Module, iteration: int | None = None
+    cfg: CfgNode,
+    model: nn.Module,
+    iteration: int | None = None,
+    checkpoint: str | None = None,
 ) -> OrderedDict[str, dict[str, float]]:
-    """{data set: {"mIoU": percent, ...}} for every name in DATASETS.TEST (empty dicts but on rank
-    0).
+    """Evaluates on every data set of DATASETS.TEST.
+
+    Args:
+        cfg: the whole config.
+        model: takes and returns what detectron2's meta-architectures do.
+        iteration: number of training steps, for the record.
+        checkpoint: file that holds the evaluated weights, for the record.
+    Returns:
+        {data set: {"mIoU": percent, ...}} without classes that do not occur; empty dicts but on
+        rank 0.
     """
     results = OrderedDict()
-    for name in cfg.DATASETS.TEST:
-        scores = evaluate_dataset(cfg, model, name, iteration)
-        results[name] = {key: value for key, value in scores.items() if not np.isnan(value)}
+    with _buffers_of_rank_0(model):
+        for name in cfg.DATASETS.TEST:
+            scores = evaluate_dataset(cfg, model, name, iteration, checkpoint)
+            results[name] = {key: value for key, value in scores.items() if not np.isnan(value)}
     return results
+
+
+def check_expected_results(cfg: CfgNode, results: Mapping[str, Mapping[str, float]]) -> None:
+    """Compares scores with TEST.EXPECTED_RESULTS, rows of (data set, key, value, tolerance).
+
+    Raises:
+        InputError: on rank 0, naming all rows that are not met.
+    """
+    if not comm.is_main_process():
+        return
+    wrong = []
+    for name, key, expected, tolerance in cfg.TEST.EXPECTED_RESULTS:
+        actual = results.get(name, {}).get(key, float("nan"))
+        if not abs(actual - expected) <= tolerance:  # NaN is wrong too
+            wrong.append(f"{name} {key} is {actual:.2f}, not {expected} +- {tolerance}")
+    if wrong:
+        raise InputError(f"TEST.EXPECTED_RESULTS: {'; '.join(wrong)}")
+    if cfg.TEST.EXPECTED_RESULTS:
+        logger.info("the results are as TEST.EXPECTED_RESULTS says")

@@ -1,7 +1,9 @@
 """What happens around a training step."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -37,8 +39,11 @@ class Periodic(HookBase):
 
 
 class ImageLogger(HookBase):
-    """Shows a source image with its labels and a target image with its pseudo-labels in
+    """Shows a source image with its labels and a target image with the teacher's labels in
     TensorBoard.
+
+    One process does it alone, so it must not call what waits for the others; and it must leave
+    everything as it was, so that a run without pictures or a resumed one stays equal.
     """
 
     def __init__(self, period: int, dataset_name: str) -> None:
@@ -53,19 +58,25 @@ class ImageLogger(HookBase):
         picture = np.hstack([pixels, colours]).transpose(2, 0, 1)
         self.trainer.storage.put_image(name, np.ascontiguousarray(picture))
 
+    def _teacher_labels(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, H, W); the statistics of the teacher's batch norms stay."""
+        teacher = self.trainer.model.teacher
+        before = {name: value.clone() for name, value in teacher.named_buffers()}
+        labels = teacher.predict(images).argmax(dim=1)
+        for name, value in teacher.named_buffers():
+            value.copy_(before[name])
+        return labels
+
     @torch.no_grad()
     def after_step(self) -> None:
-        """Uses the batch of the step; consumes no random numbers, so that a resumed run stays
-        equal.
-        """
+        """Uses the batch of the step."""
         if self.period == 0 or (self.trainer.iter + 1) % self.period:
             return
         source, target = self.trainer.last_batch
         self._put("source", source.images[0], source.labels[0])
-        teacher = self.trainer.model.teacher
-        if teacher is not None:
-            pseudo = teacher.pseudo_labels(target)
-            self._put("target_pseudo_labels", target.images[0], pseudo.labels[0])
+        if self.trainer.model.teacher is not None:
+            labels = self._teacher_labels(target.images)
+            self._put("target_pseudo_labels", target.images[0], labels[0])
 
 
 def drop_later_lines(lines: Sequence[str], start: int) -> list[str]:
@@ -79,3 +90,13 @@ def drop_later_lines(lines: Sequence[str], start: int) -> list[str]:
         if entry.get("iteration", -1) < start:
             kept.append(line)
     return kept
+
+
+def cut_metrics(path: Path, start: int) -> None:
+    """Removes from a metrics.json what a run resumed at iteration ``start`` writes again."""
+    if not path.exists():
+        return
+    kept = drop_later_lines(path.read_text().splitlines(), start)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(line + "\n" for line in kept))
+    os.replace(temporary, path)  # a kill must not leave half of the history

@@ -1,28 +1,59 @@
 """Starts one process per device, or joins those that torchrun has started."""
 
+import errno
+import logging
+import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable
+from multiprocessing.queues import SimpleQueue
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from ..errors import InputError
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+INTERRUPTED = 130  # as shells report a program that Ctrl-C has ended
+PATIENCE = 3.0  # seconds until torchrun has ended the other processes
 
-def _exit_with_line(main: Callable[..., None], *args: Any) -> None:
-    """Runs ``main``; what a user can mend ends in one line on standard error and exit status 1."""
+
+def _say(message: str) -> None:
+    """One line on standard error."""
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+
+
+def _say_once(message: str) -> None:
+    """Under torchrun several processes may have found the same mistake: rank 0 says it, and the
+    others only if nobody has ended them meanwhile, that is, if rank 0 has found nothing.
+    """
+    if comm.get_rank() > 0:
+        time.sleep(PATIENCE)
+    _say(message)
+
+
+def _exit_with_line(say: Callable[[str], None], main: Callable[..., None], *args: Any) -> None:
+    """Runs ``main``; what a user can mend ends in one line and exit status 1."""
     try:
         main(*args)
     except InputError as error:
-        # several processes find the same mistake: one of them says it, the others wait to be ended
-        if comm.is_main_process() or comm.get_world_size() == 1:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(1)
+        say(str(error))
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        say(
+            f"nothing more can be written{where}: {error.strerror}; free space and go on with "
+            "--resume, earlier checkpoints are intact"
+        )
+    else:
+        return
+    sys.exit(1)
 
 
 def _share_cores(processes: int) -> None:
@@ -31,9 +62,10 @@ def _share_cores(processes: int) -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
 
 
-def _worker(main: Callable[..., None], processes: int, *args: Any) -> None:
+def _worker(messages: SimpleQueue, processes: int, main: Callable[..., None], *args: Any) -> None:
+    """A process that ``launch`` has started; its parent says what goes wrong, once for all."""
     _share_cores(processes)
-    _exit_with_line(main, *args)
+    _exit_with_line(messages.put, main, *args)
 
 
 def _join_torchrun(main: Callable[..., None], args: tuple[Any, ...]) -> None:
@@ -44,9 +76,41 @@ def _join_torchrun(main: Callable[..., None], args: tuple[Any, ...]) -> None:
     dist.init_process_group("nccl" if has_gpu else "gloo")
     try:
         comm.create_local_process_group(local_processes)
-        _worker(main, local_processes, *args)
+        _share_cores(local_processes)
+        _exit_with_line(_say_once, main, *args)
     finally:
         dist.destroy_process_group()
+
+
+def _start_processes(
+    main: Callable[..., None], args: tuple[Any, ...], processes: int, **job: Any
+) -> None:
+    """Starts the processes of this machine and waits for them."""
+    # it would tell of every process that it ends because another one has failed
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+    messages = multiprocessing.get_context("spawn").SimpleQueue()
+    try:
+        detectron2_launch(_worker, processes, args=(messages, processes, main, *args), **job)
+    except (ProcessExitedException, ProcessRaisedException) as error:
+        # a process that lost its connection to one with a message has an error of its own
+        if not messages.empty():
+            _say(messages.get())
+            sys.exit(1)
+        if isinstance(error, ProcessRaisedException):
+            raise
+        _say(f"{error.msg}; go on with --resume")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+
+
+def _check_job(num_gpus: int, num_machines: int, dist_url: str) -> None:
+    if torch.cuda.is_available() and num_gpus > torch.cuda.device_count():
+        raise InputError(f"--num-gpus {num_gpus}, but this machine has {torch.cuda.device_count()}")
+    if num_machines > 1 and dist_url == "auto":
+        raise InputError("--num-machines needs --dist-url tcp://<first machine>:<free port>")
 
 
 def launch(
@@ -61,7 +125,8 @@ def launch(
     """Runs ``main(*args)`` in every process; without GPUs the processes share the cores and talk
     over gloo.
 
-    Under torchrun its variables count and ``num_gpus`` does not.
+    Under torchrun its variables count and ``num_gpus`` does not. An ``InputError`` or a full disk
+    ends all processes with one line on standard error and exit status 1, Ctrl-C with status 130.
 
     Args:
         main: must be importable by name (it is pickled for new processes).
@@ -71,22 +136,16 @@ def launch(
         dist_url: where processes meet; "auto" on one machine.
         args: for ``main``.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        _join_torchrun(main, args)
-        return
-    if torch.cuda.is_available() and num_gpus > torch.cuda.device_count():
-        print(
-            f"error: --num-gpus {num_gpus}, but this machine has {torch.cuda.device_count()}",
-            file=sys.stderr,
-        )
-        sys.exit(1)
     try:
-        detectron2_launch(
-            *(_worker, num_gpus),
-            num_machines=num_machines,
-            machine_rank=machine_rank,
-            dist_url=dist_url,
-            args=(main, num_gpus, *args),
-        )
-    except ProcessExitedException as error:
-        sys.exit(error.exit_code or 1)
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            _join_torchrun(main, args)
+            return
+        _exit_with_line(_say, _check_job, num_gpus, num_machines, dist_url)
+        if num_gpus * num_machines <= 1:
+            _exit_with_line(_say, main, *args)
+            return
+        job = {"num_machines": num_machines, "machine_rank": machine_rank, "dist_url": dist_url}
+        _start_processes(main, args, num_gpus, **job)
+    except KeyboardInterrupt:
+        print("interrupted: a training goes on with --resume", file=sys.stderr, flush=True)
+        sys.exit(INTERRUPTED)

@@ -24,35 +24,13 @@ from torch import Tensor
 from ..data import build_uda_train_loader
 from ..errors import InputError
 from ..solver import build_lr_scheduler, build_optimizer
-from .checkpointing import (
-    TrainingCheckpointer,
-    load_student_weights,
-    rank_buffers,
-    restore_random_state,
-)
+from .checkpointing import TrainingCheckpointer, load_student_weights, rank_buffers
 from .evaluate import evaluate
-from .hooks import ImageLogger, Periodic, TeacherUpdate, drop_later_lines
+from .hooks import ImageLogger, Periodic, TeacherUpdate, cut_metrics
+from .processes import average_gradients, broadcast_model
+from .random_state import kept_random_state, restore_random_state
 
 logger = logging.getLogger("copt_d2.trainer")
-
-
-def average_gradients(model: torch.nn.Module) -> None:
-    """Mean of the gradients over all processes, in one message."""
-    if comm.get_world_size() == 1:
-        return
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat /= comm.get_world_size()
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
-
-
-def broadcast_model(model: torch.nn.Module) -> None:
-    """Gives every process the parameters and buffers of rank 0."""
-    if comm.get_world_size() > 1:
-        for value in model.state_dict().values():
-            dist.broadcast(value, src=0)
 
 
 class UDATrainer(TrainerBase):
@@ -73,33 +51,35 @@ class UDATrainer(TrainerBase):
         self.checkpointer = TrainingCheckpointer(cfg.OUTPUT_DIR)
         self.autocast = cfg.SOLVER.AMP.ENABLED
         self.last_batch: tuple[Any, Any] | None = None
+        self.results: OrderedDict[str, dict[str, float]] = OrderedDict()
         self._recent: list[Tensor] = []
         self._names: list[str] = []
-        self.register_hooks(self._build_hooks())
+        self._resumed_random: dict[str, Any] | None = None
 
     def _build_hooks(self) -> list[hooks.HookBase]:
-        """In the order in which they run."""
+        """In the order in which they run: a checkpoint comes after all that its step has logged."""
         solver = self.cfg.SOLVER
         built = [
             TeacherUpdate(),
             hooks.IterationTimer(),
             hooks.LRScheduler(self.optimizer, self.scheduler),
-            Periodic(solver.CHECKPOINT_PERIOD, self.save_checkpoint),
-            hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self.evaluate),
             Periodic(solver.LOG_PERIOD, self._log_losses),
+            hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._save_and_evaluate),
         ]
         if comm.is_main_process():
             built.append(ImageLogger(solver.IMAGE_PERIOD, self.cfg.DATASETS.TRAIN[0]))
-        return built
+            built.append(self._build_writers())
+        return [*built, Periodic(solver.CHECKPOINT_PERIOD, self.save_checkpoint)]
 
     def _build_writers(self) -> hooks.PeriodicWriter:
         folder = Path(self.cfg.OUTPUT_DIR)
         writers = [
             CommonMetricPrinter(self.max_iter),
             JSONWriter(str(folder / "metrics.json")),
-            TensorboardXWriter(str(folder)),
+            # what a killed run has shown beyond its last checkpoint is hidden
+            TensorboardXWriter(str(folder), purge_step=self.start_iter),
         ]
-        return hooks.PeriodicWriter(writers, period=self.cfg.SOLVER.LOG_PERIOD)
+        return hooks.PeriodicWriter(writers, period=self.cfg.SOLVER.LOG_PERIOD or self.max_iter)
 
     # state
 
@@ -136,11 +116,23 @@ class UDATrainer(TrainerBase):
             "scheduler": self.scheduler.state_dict(),
             "data": self._data_order(),
             "config": self.cfg.dump(),
-            "rank_buffers": rank_buffers(self.model),
         }
-        self.checkpointer.save(state, done)
-        if done == self.max_iter and comm.is_main_process():
-            self.checkpointer.link_final()
+        mine = {
+            "buffers": {name: value.cpu() for name, value in rank_buffers(self.model).items()},
+            "losses": [values.cpu() for values in self._recent],
+        }
+        self._check_weights(state["model"])
+        self.checkpointer.save(state, mine, done)
+
+    def _check_weights(self, state: dict[str, Tensor]) -> None:
+        """A finite loss can have an infinite gradient: such weights must not replace good ones."""
+        broken = [n for n, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
+        if broken:
+            raise InputError(
+                f"iteration {self.iter}: {broken[0]} and {len(broken) - 1} more tensors of the "
+                f"model have become NaN or infinite; {self._last_checkpoint()}; "
+                "lower SOLVER.BASE_LR or look at the data of the last iterations"
+            )
 
     def _data_order(self) -> dict[str, Any]:
         """Sample k of a domain is a function of these and k, so they and the iteration fix the
@@ -170,10 +162,15 @@ class UDATrainer(TrainerBase):
             ) from error
         self.scheduler.load_state_dict(state["scheduler"])
         self.start_iter = state["iteration"]
+        if self.start_iter > self.max_iter:
+            raise InputError(
+                f"--resume: {self.cfg.OUTPUT_DIR} has {self.start_iter} iterations already, more "
+                f"than SOLVER.MAX_ITER {self.max_iter}: raise it, or evaluate with --eval-only"
+            )
 
     def _restore_rank(self, ranks: list[dict[str, Any]]) -> None:
-        """Random state and buffers of this process; of rank 0's if there were fewer processes
-        then.
+        """Random state, buffers and unlogged losses of this process; of rank 0's if there were
+        fewer processes then.
         """
         mine = ranks[comm.get_rank()] if comm.get_rank() < len(ranks) else ranks[0]
         if len(ranks) != comm.get_world_size():
@@ -185,7 +182,8 @@ class UDATrainer(TrainerBase):
         buffers = dict(self.model.named_buffers())
         for name, value in mine["buffers"].items():
             buffers[name].copy_(value)
-        restore_random_state(mine["random"])
+        self._recent = [values.to(self.model.device) for values in mine.get("losses", ())]
+        self._resumed_random = mine["random"]
 
     # the loop
 
@@ -193,14 +191,12 @@ class UDATrainer(TrainerBase):
         """Runs to MAX_ITER. Unlike detectron2's loop it leaves reporting of errors to the
         caller.
         """
-        metrics = Path(self.cfg.OUTPUT_DIR) / "metrics.json"
         if comm.is_main_process():
-            if metrics.exists():
-                kept = drop_later_lines(metrics.read_text().splitlines(), self.start_iter)
-                metrics.write_text("".join(line + "\n" for line in kept))
-            self.register_hooks([self._build_writers()])
+            self.checkpointer.remove_unfinished()
+            cut_metrics(Path(self.cfg.OUTPUT_DIR) / "metrics.json", self.start_iter)
+        self.register_hooks(self._build_hooks())
         self.model.train()
-        self._data = iter(build_uda_train_loader(self.cfg, self.start_iter))
+        self._data = self._batches()
         with EventStorage(self.start_iter) as self.storage:
             self.before_train()
             for iteration in range(self.start_iter, self.max_iter):
@@ -209,7 +205,21 @@ class UDATrainer(TrainerBase):
                 self.run_step()
                 self.after_step()
             self.iter = self.max_iter
+            if comm.is_main_process():
+                self.checkpointer.link_final(self.max_iter)
             self.after_train()
+
+    def _batches(self) -> Iterator[dict[str, list[dict[str, Any]]]]:
+        """Batches from the start iteration on; the first one brings the generators to their
+        resumed state.
+        """
+        batches = iter(build_uda_train_loader(self.cfg, self.start_iter))
+        first = next(batches)
+        # not earlier: the start of the loader's workers has drawn from torch's generator
+        if self._resumed_random is not None:
+            restore_random_state(self._resumed_random)
+        yield first
+        yield from batches
 
     def run_step(self) -> None:
         """All phases of one iteration and the optimizer step on the sum of their gradients."""
@@ -249,12 +259,15 @@ class UDATrainer(TrainerBase):
             return
         names = [name for name, flag in zip(self._names, broken.tolist(), strict=True) if flag]
         phases = sorted({name.split("_")[1] for name in names})
-        files = self.checkpointer.files()
-        last = f"the last good checkpoint is {files[0]}" if files else "there is no checkpoint yet"
         raise InputError(
             f"iteration {self.iter}: {', '.join(names)} in phase {', '.join(phases)} is NaN or "
-            f"infinite; {last}; lower SOLVER.BASE_LR or look at the data of this iteration"
+            f"infinite; {self._last_checkpoint()}; "
+            "lower SOLVER.BASE_LR or look at the data of this iteration"
         )
+
+    def _last_checkpoint(self) -> str:
+        files = self.checkpointer.files()
+        return f"the last good checkpoint is {files[0]}" if files else "there is no checkpoint yet"
 
     def _log_losses(self) -> None:
         """Means over the steps since the last call; the one place that waits for the device."""
@@ -271,9 +284,19 @@ class UDATrainer(TrainerBase):
         }
         for name in diagnostics:
             scalars[name] = sum(extra[name] for _, extra in gathered) / count
-        self.storage.put_scalar("total_loss", sum(scalars[name] for name in self._names))
-        self.storage.put_scalars(**scalars)
+        scalars["total_loss"] = sum(scalars[name] for name in self._names)
+        self.storage.put_scalars(**scalars, smoothing_hint=False)  # they are means already
+
+    def _save_and_evaluate(self) -> OrderedDict[str, dict[str, float]]:
+        """During training a checkpoint comes first: an evaluation can take long."""
+        if self.iter < self.max_iter:
+            self.save_checkpoint()
+        return self.evaluate()
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
-        """Scores of the student on DATASETS.TEST."""
-        return evaluate(self.cfg, self.model, iteration=min(self.iter + 1, self.max_iter))
+        """Scores of the student on DATASETS.TEST; also kept as ``results``."""
+        done = min(self.iter + 1, self.max_iter)
+        checkpoint = str(self.checkpointer.path(done))
+        with kept_random_state():  # whether a resumed run evaluates once more changes nothing
+            self.results = evaluate(self.cfg, self.model, done, checkpoint)
+        return self.results

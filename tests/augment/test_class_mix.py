@@ -15,7 +15,9 @@ def chosen_classes(mask, labels):
     return inside
 
 
-@pytest.mark.parametrize(("values", "drawn"), [([3], 1), ([0, 7], 1), ([0, 1, 2], 2), (range(10), 5)])
+@pytest.mark.parametrize(
+    ("values", "drawn"), [([3], 1), ([0, 7], 1), ([0, 1, 2], 2), (range(10), 5)]
+)
 def test_half_of_the_classes_rounded_up(values, drawn):
     labels = torch.tensor(list(values)).repeat(2, 3, 1)  # every class in both images
     for seed in range(5):

@@ -86,7 +86,13 @@ def test_saturation_stays_within_one():
 
 @pytest.mark.parametrize(
     ("turn", "expected"),
-    [(1 / 3, (0, 1, 0)), (-1 / 3, (0, 0, 1)), (0.5, (0, 1, 1)), (1.0, (1, 0, 0)), (-0.5, (0, 1, 1))],
+    [
+        (1 / 3, (0, 1, 0)),
+        (-1 / 3, (0, 0, 1)),
+        (0.5, (0, 1, 1)),
+        (1.0, (1, 0, 0)),
+        (-0.5, (0, 1, 1)),
+    ],
 )
 def test_hue_turns_and_wraps(turn, expected):
     actual = jitter(picture((1.0, 0.0, 0.0)), [(1, 1, 1, turn)], (3,))
@@ -100,7 +106,7 @@ def test_grey_and_black_stay_as_they_are():
 
 
 def test_ties_between_the_largest_channels():
-    # the three hues half-way between the primaries: 1/6, 1/2 and 5/6 of a turn, moved to 1/3, 2/3, 0
+    # the hues half-way between the primaries, 1/6, 1/2 and 5/6 of a turn, move to 1/3, 2/3 and 0
     ties = picture((0.8, 0.8, 0.2), (0.2, 0.8, 0.8), (0.8, 0.2, 0.8))
     actual = jitter(ties, [(1, 1, 1, 1 / 6)], (3,))
     expected = picture((0.2, 0.8, 0.2), (0.2, 0.2, 0.8), (0.8, 0.2, 0.2))

@@ -18,6 +18,7 @@ def patch_of(length, count):
     [
         ((1024, 512), 64, (16, 8)),
         ((96, 160), 64, (2, 2)),  # 1.5 and 2.5 round to the even 2
+        ((160, 96), 64, (2, 2)),
         ((65, 97), 32, (2, 3)),
         ((37, 113), 16, (2, 7)),
     ],
@@ -50,8 +51,9 @@ def test_the_generator_alone_decides():
 
 
 @pytest.mark.parametrize(
-    ("size", "ratio", "words"), [((64, 64), 1.5, "1.5"), ((64, 64), -0.1, "ratio"), ((10, 64), 0.7, "10x64")]
-)  # fmt: skip
+    ("size", "ratio", "words"),
+    [((64, 64), 1.5, "1.5"), ((64, 64), -0.1, "ratio"), ((10, 64), 0.7, "10x64")],
+)
 def test_wrong_arguments(size, ratio, words):
     with pytest.raises(ValueError, match=words):
         patch_mask((1, 3, *size), ratio, 32)

@@ -73,7 +73,9 @@ def conv(state, key, x, dilation=1):
     else:
         kernel = weight.flatten(2).unbind(2)
         equation = "oc,nchw->nohw" if weight.shape[1] > 1 else "cz,nchw->nchw"
-        y = sum(torch.einsum(equation, k, t) for k, t in zip(kernel, taps(x, dilation), strict=True))
+        y = sum(
+            torch.einsum(equation, k, t) for k, t in zip(kernel, taps(x, dilation), strict=True)
+        )
     mean = y.mean(dim=(0, 2, 3), keepdim=True)
     variance = (y - mean).square().mean(dim=(0, 2, 3), keepdim=True)
     scale, shift = (state[f"{key}.bn.{name}"].view(1, -1, 1, 1) for name in ("weight", "bias"))
@@ -142,7 +144,10 @@ def conv_bn(prefix, *shape):
 def common_keys():
     keys = {"conv_seg.weight": (19, 256, 1, 1), "conv_seg.bias": (19,)}
     for i, width in enumerate(MIT_B5.values()):
-        keys |= {f"embed_layers.{i}.proj.weight": (256, width), f"embed_layers.{i}.proj.bias": (256,)}
+        keys |= {
+            f"embed_layers.{i}.proj.weight": (256, width),
+            f"embed_layers.{i}.proj.bias": (256,),
+        }
     return keys
 
 

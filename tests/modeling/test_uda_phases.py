@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from copt_d2.augment import gaussian_blur
 from copt_d2.errors import InputError
 from copt_d2.modeling import UDASegmentor
+from copt_d2.modeling.meta_arch import uda_segmentor
 from copt_d2.modeling.preprocessing import ImagePreprocessor
 from copt_d2.modeling.teacher import EMATeacher
 from copt_d2.structures import DomainBatch, SegOutput, StepDraws, StrongDraw
@@ -50,7 +51,7 @@ def build(phases=("source", "mixed", "masked"), feature_losses=None, **options):
         feature_losses=nn.ModuleDict(feature_losses or {}),
         preprocessor=ImagePreprocessor(MEAN, STD, SIZE),
         phases=phases,
-        **options,
+        **{"mask_block_size": 4, **options},
     )
 
 
@@ -232,16 +233,19 @@ def test_the_strong_settings_are_used(source, target):
 
 
 def test_the_masked_batch_shares_one_order_and_one_sigma(source, target, monkeypatch):
-    shared = {}
-    original = UDASegmentor._augment
-
-    def spy(self, images, draws, *, shared_=None, **options):
-        shared[len(shared)] = options["shared"]
-        return original(self, images, draws, **options)
-
-    monkeypatch.setattr(UDASegmentor, "_augment", spy)
-    losses_of(build(("mixed", "masked")), source, target, None)
-    assert shared == {0: False, 1: True}
+    seen = []
+    monkeypatch.setattr(
+        uda_segmentor,
+        "strong_augment",
+        lambda images, draws, *_: seen.append(draws) or images,
+    )
+    strong = {"jitter_probability": 1.0, "jitter_strength": 0.2, "blur_probability": 1.0}
+    losses_of(build(("mixed", "masked"), strong=strong), source, target, None)
+    mixed, masked = seen
+    assert mixed[0].sigma != mixed[1].sigma
+    assert masked[0].sigma == masked[1].sigma
+    assert masked[0].order == masked[1].order
+    assert masked[0].factors != masked[1].factors
 
 
 def test_unknown_phase():

@@ -7,6 +7,8 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.modeling.postprocessing import sem_seg_postprocess
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from copt_d2.augment import class_mix_masks, draw_strong, patch_mask
 from copt_d2.errors import InputError
@@ -53,10 +55,12 @@ def draws(batches):
     )
 
 
-def sample(height, width, labelled=False, **more):
-    found = {"image": torch.randint(0, 256, (3, height, width), dtype=torch.uint8), **more}
+def sample(*size, labelled=False, **more):
+    """A mapper's dict; its labels are two classes side by side, one of them a thing class."""
+    found = {"image": torch.randint(0, 256, (3, *size), dtype=torch.uint8), **more}
     if labelled:
-        found["sem_seg"] = torch.randint(0, 5, (height, width), dtype=torch.uint8)
+        found["sem_seg"] = torch.full(size, 1, dtype=torch.uint8)
+        found["sem_seg"][:, 40:] = 4
     return found
 
 
@@ -150,6 +154,29 @@ def test_an_iteration_never_waits_for_the_device(model, batches, monkeypatch):
         for phase in model.training_phases(*batches):
             sum(phase.values()).backward()
     assert all(gradient.isfinite().all() for gradient in gradients(model).values())
+
+
+def test_no_shape_of_an_iteration_depends_on_values(model, batches):
+    # fake tensors hold no values: to read one, or to make a shape from one, is an error
+    mode = FakeTensorMode()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            fake = nn.Parameter(mode.from_tensor(parameter.detach()), parameter.requires_grad)
+            module._parameters[name] = fake
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = mode.from_tensor(buffer)
+    source, target = (
+        DomainBatch(*(None if x is None else mode.from_tensor(x) for x in vars(batch).values()))
+        for batch in batches
+    )
+    with mode:
+        with pytest.raises(DataDependentOutputException):  # the mode itself works
+            source.labels.max().item()
+        model.teacher.update(model.student, 3)
+        for phase in model.training_phases(source, target):
+            sum(phase.values()).backward()
+    shapes = {name: gradient.shape for name, gradient in gradients(model).items()}
+    assert shapes == {n: p.shape for n, p in model.named_parameters() if p.requires_grad}
 
 
 @pytest.mark.parametrize("listed", [(), ("CoPTLoss",), ("CoPTLoss", "FeatureDistanceLoss")])

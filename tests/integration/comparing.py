@@ -1,0 +1,43 @@
+"""Whether two runs have ended alike."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from copt_d2.engine.checkpointing import read_checkpoint
+
+# what a clock says
+TIMES = {"data_time", "time", "eta_seconds", "rank_data_time"}
+
+
+def differences(first, second, where=""):
+    """Names of the entries of two nested states that are not equal, bit for bit."""
+    if type(first) is not type(second):
+        return [where]
+    if isinstance(first, torch.Tensor):
+        return [] if torch.equal(first, second) and first.dtype == second.dtype else [where]
+    if isinstance(first, dict):
+        if first.keys() != second.keys():
+            return [where]
+        return [d for key in first for d in differences(first[key], second[key], f"{where}.{key}")]
+    if isinstance(first, (list, tuple)):
+        if len(first) != len(second):
+            return [where]
+        pairs = enumerate(zip(first, second, strict=True))
+        return [d for n, (a, b) in pairs for d in differences(a, b, f"{where}.{n}")]
+    return [] if first == second else [where]
+
+
+def final_state(output):
+    """The last checkpoint of a run, without the config, which names the output folder."""
+    state = read_checkpoint(Path(output) / "model_final.pth")
+    del state["config"]
+    return state
+
+
+def metrics(output):
+    """Lines of a metrics.json without what a clock says."""
+    lines = (Path(output) / "metrics.json").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    return [{k: v for k, v in entry.items() if k not in TIMES} for entry in entries]

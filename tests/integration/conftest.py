@@ -1,0 +1,129 @@
+"""Tiny CamVid, its text bank, and the training script run in this process or in one that may die."""
+
+import json
+import logging
+import multiprocessing
+import os
+import sys
+from multiprocessing import forkserver
+from pathlib import Path
+
+import pytest
+import torch
+from camvid_drawings import draw_camvid
+from detectron2.utils.logger import setup_logger
+from safetensors.torch import save_file
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ROOT / "configs" / "smoke" / "camvid_smoke.yaml"
+sys.path.append(str(ROOT / "tools"))  # new processes find the training script by name, too
+
+import train_net  # noqa: E402
+
+from copt_d2.data.label_spaces import CAMVID  # noqa: E402
+
+# a network of 0.4 million parameters and crops of one cell: 30 ms a step
+SMALL = {
+    "MODEL.TIMM.NAME": "test_efficientnet",
+    "MODEL.TIMM.WEIGHTS": "",
+    "MODEL.TIMM.FREEZE_NORM": False,
+    "MODEL.SEM_SEG_HEAD.CONVS_DIM": 8,
+    "MODEL.UDA.PSEUDO_THRESHOLD": 0.1,
+    "DATALOADER.NUM_WORKERS": 0,
+    "SOLVER.MAX_ITER": 8,
+    "SOLVER.CHECKPOINT_PERIOD": 3,
+    "SOLVER.LOG_PERIOD": 2,
+    "SOLVER.IMAGE_PERIOD": 3,
+    "DATASETS.TEST": "('camvid_day_val',)",
+    "TEST.PICTURES": 0,
+    "TEST.EXPECTED_RESULTS": [],
+}
+
+
+@pytest.fixture(scope="session")
+def camvid(tmp_path_factory):
+    """The folder that holds ``camvid``; not to be changed."""
+    root = tmp_path_factory.mktemp("sets")
+    draw_camvid(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def bank(tmp_path_factory):
+    """A text bank of random rows: the real one takes seconds to make."""
+    names = json.dumps(list(CAMVID.classes))
+    path = tmp_path_factory.mktemp("bank") / "bank.safetensors"
+    rows = torch.randn(len(CAMVID.classes), 16, generator=torch.Generator().manual_seed(0))
+    metadata = {"class_names": names, "templates": "[]", "encoder": "test", "averaging": "none"}
+    save_file({"text_embeddings": rows}, path, metadata)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def surroundings(camvid, cache, monkeypatch):
+    """The environment variables; afterwards the log handlers that a run in this process has left."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(camvid))
+    monkeypatch.setenv("COPT_D2_CACHE", str(cache))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    for name in ("copt_d2", "detectron2", "fvcore"):
+        logging.getLogger(name).handlers.clear()
+    setup_logger.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def arguments(bank):
+    """Command line of a small run: ``arguments(output, *flags, KEY=VALUE)`` with __ for dots."""
+
+    def build(output, *flags, config=SMOKE, **changes):
+        options = {**SMALL, "MODEL.COPT.TEXT_BANK": bank, "OUTPUT_DIR": output}
+        options.update({key.replace("__", "."): value for key, value in changes.items()})
+        pairs = [str(part) for pair in options.items() for part in pair]
+        return ["--config-file", str(config), *flags, *pairs]
+
+    return build
+
+
+@pytest.fixture
+def train(arguments):
+    """Runs the training script in this process; arguments as for ``arguments``."""
+
+    def run(*args, **changes):
+        train_net.run(arguments(*args, **changes))
+
+    return run
+
+
+@pytest.fixture
+def error_line(train, capsys):
+    """Runs what must fail: the one line on standard error, without its "error: "."""
+
+    def run(*args, **changes):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            train(*args, **changes)
+        lines = capsys.readouterr().err.splitlines()
+        assert ended.value.code == 1
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("error: ")
+        return lines[0].removeprefix("error: ")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """A multiprocessing context whose processes start in milliseconds: all is imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["in_process"])
+    with pytest.MonkeyPatch.context() as patch:
+        # the server does not take over sys.path
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        forkserver.ensure_running()
+    return context

@@ -1,0 +1,224 @@
+"""A run that is interrupted and resumed ends as one that never was, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import in_process
+import pytest
+from comparing import differences, final_state, metrics
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from copt_d2.engine import UDATrainer
+from copt_d2.engine import trainer as trainer_module
+
+pytestmark = pytest.mark.integration
+
+# checkpoints after 3, 6 and 8 steps, pictures after 3 and 6, evaluations after 6 and 8
+OPTIONS = {"TEST__EVAL_PERIOD": 6}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(arguments, camvid, cache, tmp_path_factory):
+    """Output folder of a run of 8 steps."""
+    output = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DETECTRON2_DATASETS", str(camvid))
+        patch.setenv("COPT_D2_CACHE", str(cache))
+        in_process.train_net.run(arguments(output, **OPTIONS))
+    return output
+
+
+def interrupt_at(patch, iteration):
+    """Ctrl-C arrives before the step ``iteration`` is done."""
+    step = UDATrainer.run_step
+
+    def run_step(self):
+        if self.iter == iteration:
+            raise KeyboardInterrupt
+        step(self)
+
+    patch.setattr(UDATrainer, "run_step", run_step)
+
+
+def train_and_interrupt(train, patch, output, iteration, *flags, **changes):
+    with patch.context() as inner, pytest.raises(SystemExit) as ended:
+        interrupt_at(inner, iteration)
+        train(output, *flags, **OPTIONS, **changes)
+    assert ended.value.code == 130
+
+
+def assert_same_end(output, uninterrupted):
+    assert differences(final_state(output), final_state(uninterrupted)) == []
+
+
+def test_the_run_does_something(uninterrupted):
+    state = final_state(uninterrupted)
+    assert state["iteration"] == 8
+    assert state["model"]["feature_losses.copt.memory_bank"].abs().sum() > 0
+    assert len(state["optimizer"]["state"]) > 20
+    lines = metrics(uninterrupted)
+    assert [line["iteration"] for line in lines] == [1, 3, 5, 7, 8]
+    assert all(line["pseudo_label_weight"] > 0 for line in lines[:4])
+    assert "camvid_day_val/mIoU" in lines[2]
+
+
+# after 3 steps there is a checkpoint (and an unlogged step), 4 and 7 lie between two
+@pytest.mark.parametrize("iteration", [3, 4, 7])
+def test_interrupted_equals_uninterrupted(uninterrupted, train, monkeypatch, tmp_path, iteration):
+    train_and_interrupt(train, monkeypatch, tmp_path, iteration)
+    train(tmp_path, "--resume", **OPTIONS)
+    assert_same_end(tmp_path, uninterrupted)
+    assert metrics(tmp_path) == metrics(uninterrupted)
+    record = json.loads((tmp_path / "evaluation" / "camvid_day_val.json").read_text())
+    expected = json.loads((uninterrupted / "evaluation" / "camvid_day_val.json").read_text())
+    assert record["IoU"] == expected["IoU"]
+
+
+def test_several_interruptions_and_workers(uninterrupted, train, monkeypatch, tmp_path):
+    train_and_interrupt(train, monkeypatch, tmp_path, 2, DATALOADER__NUM_WORKERS=1)
+    train_and_interrupt(train, monkeypatch, tmp_path, 5, "--resume", DATALOADER__NUM_WORKERS=1)
+    train_and_interrupt(train, monkeypatch, tmp_path, 5, "--resume")
+    train(tmp_path, "--resume", DATALOADER__NUM_WORKERS=2, **OPTIONS)
+    assert_same_end(tmp_path, uninterrupted)
+    assert metrics(tmp_path) == metrics(uninterrupted)
+
+
+@pytest.mark.parametrize("when", ["during training", "at the end"])
+def test_interrupted_evaluation(uninterrupted, train, monkeypatch, tmp_path, when):
+    """The weights stay equal; a line of the metrics that was due may be missing, none is double."""
+    evaluate = trainer_module.evaluate
+
+    def interrupted(cfg, model, iteration, checkpoint):
+        if (iteration < 8) == (when == "during training"):
+            raise KeyboardInterrupt
+        return evaluate(cfg, model, iteration, checkpoint)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(trainer_module, "evaluate", interrupted)
+        train(tmp_path, **OPTIONS)
+    train(tmp_path, "--resume", **OPTIONS)
+    assert_same_end(tmp_path, uninterrupted)
+    assert all(line in metrics(uninterrupted) for line in metrics(tmp_path))
+    assert "camvid_day_val/mIoU" in metrics(tmp_path)[-1]
+
+
+def test_resuming_a_finished_run_only_evaluates(uninterrupted, train, tmp_path):
+    train(tmp_path, **OPTIONS)
+    before = final_state(tmp_path)
+    (tmp_path / "model_final.pth").unlink()
+    train(tmp_path, "--resume", **OPTIONS)
+    assert differences(final_state(tmp_path), before) == []
+    assert metrics(tmp_path) == metrics(uninterrupted)
+
+
+def test_tensorboard_shows_no_step_twice(train, monkeypatch, tmp_path):
+    train_and_interrupt(train, monkeypatch, tmp_path, 5, SOLVER__LOG_PERIOD=1)
+    train(tmp_path, "--resume", SOLVER__LOG_PERIOD=1, **OPTIONS)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Scalars("loss_mixed_ce")] == list(range(8))
+
+
+def test_pictures_and_evaluations_change_nothing(uninterrupted, train, tmp_path):
+    train(tmp_path, SOLVER__IMAGE_PERIOD=0, TEST__EVAL_PERIOD=0)
+    assert_same_end(tmp_path, uninterrupted)
+
+
+def test_random_seed_is_found_again(train, monkeypatch, tmp_path):
+    train_and_interrupt(train, monkeypatch, tmp_path, 4, SEED=-1)
+    train(tmp_path, "--resume", SEED=-1, **OPTIONS)
+    assert final_state(tmp_path)["iteration"] == 8
+
+
+def start(processes, target, *args):
+    process = processes.Process(target=target, args=args)
+    process.start()
+    return process
+
+
+def wait_for_lines(process, output, lines):
+    """Waits until a run has logged as many iterations."""
+    file = Path(output) / "metrics.json"
+    deadline = time.monotonic() + 120
+    while not file.exists() or file.read_bytes().count(b"\n") < lines:
+        assert process.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_killed_at_random_moments(processes, arguments, train, tmp_path):
+    """SIGKILL three times in one run of 24 steps that writes a checkpoint after every second."""
+    options = {
+        **{"SOLVER__MAX_ITER": 24, "SOLVER__CHECKPOINT_PERIOD": 2, "SOLVER__LOG_PERIOD": 1},
+        "DATALOADER__NUM_WORKERS": 1,
+    }
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(whole, **options)
+    draw = random.Random(5)
+    for first in (2, 8, 14):
+        argv = arguments(killed, "--resume", **options)
+        process = start(processes, in_process.run, argv, tmp_path / "said")
+        wait_for_lines(process, killed, first + draw.randrange(5))
+        time.sleep(draw.uniform(0, 0.1))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    train(killed, "--resume", **options)
+    assert_same_end(killed, whole)
+    assert [line["iteration"] for line in metrics(killed)] == [*range(24), 24]
+    assert metrics(killed) == metrics(whole)
+    assert not list(killed.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("target", "left"),
+    [
+        (in_process.run_and_die_half_written, "model_0000006.pth.tmp"),
+        (in_process.run_and_die_before_the_old_one_goes, "model_0000006.pth"),
+    ],
+)
+def test_killed_while_a_checkpoint_is_written(
+    uninterrupted, processes, arguments, train, tmp_path, target, left
+):
+    output = tmp_path / "run"
+    argv = arguments(output, SOLVER__CHECKPOINT_PERIOD=2)
+    process = start(processes, target, argv, tmp_path / "said")
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    files = sorted(path.name for path in output.glob("model_*"))
+    assert files == ["model_0000002.pth", "model_0000004.pth", left]
+    train(output, "--resume", SOLVER__CHECKPOINT_PERIOD=2)
+    assert_same_end(output, uninterrupted)
+    assert sorted(path.name for path in output.glob("model_*")) == [
+        *("model_0000006.pth", "model_0000008.pth", "model_final.pth")
+    ]
+
+
+def is_running(pid):
+    """False for a process that is gone or waits to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_ctrl_c_ends_politely(processes, arguments, tmp_path):
+    options = {"SOLVER__MAX_ITER": 1000, "SOLVER__LOG_PERIOD": 1, "DATALOADER__NUM_WORKERS": 2}
+    output = tmp_path / "run"
+    process = start(processes, in_process.run, arguments(output, **options), tmp_path / "said")
+    wait_for_lines(process, output, 4)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
+    said = Path(f"{tmp_path}/said.stderr").read_text().splitlines()
+    assert said == ["interrupted: a training goes on with --resume"]
+    deadline = time.monotonic() + 15
+    while any(is_running(pid) for pid in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (output / "model_0000003.pth").is_file()

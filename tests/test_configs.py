@@ -1,0 +1,154 @@
+"""Every YAML file merges, and every key of ours is read somewhere.
+
+How a reader is found, in the syntax trees of copt_d2/ (without config.py) and tools/: an attribute
+chain below a name or attribute called ``cfg`` reads its dotted key; a variable assigned from such a
+chain stands for it within its function; ``cfg.INPUT[key]`` reads the keys below ``INPUT`` whose
+last part occurs as a string in the same file.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+from detectron2.config import CfgNode, get_cfg
+
+from copt_d2 import add_copt_config
+from copt_d2.engine import load_config
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+BENCHMARKS = [path for path in CONFIGS if path.parent.name == "configs"]
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def leaves(node, prefix=""):
+    """Dotted names of all values of a config."""
+    for key, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def our_keys():
+    ours, stock = get_cfg(), set(leaves(get_cfg()))
+    add_copt_config(ours)
+    return sorted(set(leaves(ours)) - stock)
+
+
+def dotted(node, aliases):
+    """The key below ``cfg`` that an expression stands for: "" = the config, ``None`` = none."""
+    if isinstance(node, ast.Name):
+        return "" if node.id == "cfg" else aliases.get(node.id)
+    if isinstance(node, ast.Attribute):
+        if node.attr == "cfg":
+            return ""
+        above = dotted(node.value, aliases)
+        return None if above is None else f"{above}.{node.attr}".lstrip(".")
+    return None
+
+
+def aliases_of(function):
+    """Variables of a function that stand for a part of the config, in the order of the lines."""
+    found = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            key = dotted(node.value, found)
+            if key:
+                found[node.targets[0].id] = key
+    return found
+
+
+def keys_read(source):
+    """(keys, sections read by subscript) of one file, and all its strings."""
+    tree = ast.parse(source)
+    keys, sections = set(), set()
+    for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, FUNCTIONS))]:
+        aliases = aliases_of(scope) if scope is not tree else {}
+        for node in ast.walk(scope):
+            # what is assigned to is written, not read
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                keys.add(dotted(node, aliases))
+            elif isinstance(node, ast.Subscript):
+                sections.add(dotted(node.value, aliases))
+    strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+    return keys - {None}, sections - {None, ""}, strings
+
+
+def is_read(key, files):
+    section, _, tail = key.rpartition(".")
+    return any(
+        key in keys or (section in sections and tail in strings)
+        for keys, sections, strings in files
+    )
+
+
+@pytest.fixture(scope="module")
+def readers():
+    paths = [*(ROOT / "copt_d2").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
+    return [keys_read(p.read_text()) for p in paths if p != ROOT / "copt_d2" / "config.py"]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[str(p.relative_to(ROOT)) for p in CONFIGS])
+def test_every_file_merges(path):
+    cfg = load_config(str(path))
+    assert cfg.MODEL.META_ARCHITECTURE == "UDASegmentor"
+    assert "source" in cfg.MODEL.UDA.PHASES
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=[p.name for p in BENCHMARKS])
+def test_benchmarks_are_short_and_name_their_parts(path):
+    assert len(path.read_text().splitlines()) <= 15
+    cfg = load_config(str(path))
+    assert cfg.DATASETS.TRAIN
+    assert cfg.DATASETS.TARGET
+    assert cfg.DATASETS.TEST
+    assert "CoPTLoss" in cfg.MODEL.UDA.FEATURE_LOSSES  # the paper's method
+
+
+def test_there_are_benchmarks():
+    assert BENCHMARKS
+
+
+def test_methods_build_on_each_other():
+    chain = {
+        name: load_config(str(ROOT / "configs" / "base" / f"{name}.yaml")).MODEL.UDA
+        for name in ("source_only", "daformer", "mic", "copt")
+    }
+    assert {name: list(uda.PHASES) for name, uda in chain.items()} == {
+        "source_only": ["source"],
+        "daformer": ["source", "mixed"],
+        "mic": ["source", "mixed", "masked"],
+        "copt": ["source", "mixed", "masked"],
+    }
+    assert {name: list(uda.FEATURE_LOSSES) for name, uda in chain.items()} == {
+        "source_only": [],
+        "daformer": ["FeatureDistanceLoss"],
+        "mic": ["FeatureDistanceLoss"],
+        "copt": ["FeatureDistanceLoss", "CoPTLoss"],
+    }
+
+
+@pytest.mark.parametrize("key", our_keys())
+def test_every_key_of_ours_has_a_reader(key, readers):
+    assert is_read(key, readers)
+
+
+def test_the_finder_of_readers():
+    source = """
+def f(cfg, box):
+    options = cfg.MODEL.COPT
+    cfg.MODEL.UDA.WRITTEN = 1
+    deeper = options.INNER
+    return options.DECAY, deeper.KEY, cfg.SOLVER.POLY, box(cfg, "RESIZE"), cfg.INPUT[box]
+
+class C:
+    def g(self):
+        return self.cfg.TEST.WINDOW, options.OTHER
+"""
+    files = [keys_read(source)]
+    read = ["MODEL.COPT.DECAY", "MODEL.COPT.INNER.KEY", "SOLVER.POLY", "INPUT.RESIZE"]
+    for key in (*read, "TEST.WINDOW"):
+        assert is_read(key, files), key
+    for key in ("MODEL.UDA.WRITTEN", "MODEL.COPT.OTHER", "INPUT.OTHER", "MODEL.UDA.DECAY"):
+        assert not is_read(key, files), key
