@@ -56,6 +56,9 @@ def _add_network_config(cfg: CN) -> None:
     cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]
 
     cfg.MODEL.BACKBONE.NAME = "build_timm_backbone"
+    cfg.MODEL.BACKBONE.FREEZE_AT = (
+        0  # 0 = all is trained; k = stem and stages down to res<k> are not
+    )
     cfg.MODEL.TIMM = CN()
     cfg.MODEL.TIMM.NAME = "tf_efficientnet_lite0"  # any timm model that can run with features_only
     cfg.MODEL.TIMM.WEIGHTS = (

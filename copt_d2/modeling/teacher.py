@@ -64,6 +64,9 @@ class EMATeacher(nn.Module):
         """
         momentum = ema_momentum(iteration, self.alpha)
         mine, theirs = list(self.network.parameters()), list(student.parameters())
+        if momentum == 0:
+            torch._foreach_copy_(mine, theirs)
+            return
         torch._foreach_mul_(mine, momentum)
         torch._foreach_add_(mine, theirs, alpha=1 - momentum)
 

@@ -32,8 +32,9 @@ def test_classes_of_the_whole_batch_are_drawn():
     # image 0 has one of the batch's four classes; two are drawn: it is pasted whole or not at all
     labels = torch.stack([torch.zeros(3, 3), torch.tensor([[1.0, 2, 3]]).repeat(3, 1)]).long()
     outcomes = {bool(class_mix_masks(labels, generator(s))[0].all()) for s in range(20)}
-    counts = {len(chosen_classes(class_mix_masks(labels, generator(s))[1], labels[1]))
-              for s in range(20)}  # fmt: skip
+    counts = {
+        len(chosen_classes(class_mix_masks(labels, generator(s))[1], labels[1])) for s in range(20)
+    }
     assert outcomes == {True, False}
     assert counts == {1, 2}  # with class 0 among the two drawn, one is left
 

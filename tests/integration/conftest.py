@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "configs" / "smoke" / "camvid_smoke.yaml"
 sys.path.append(str(ROOT / "tools"))  # new processes find the training script by name, too
 
+import in_process  # noqa: E402
 import train_net  # noqa: E402
 
 from copt_d2.data.label_spaces import CAMVID  # noqa: E402
@@ -127,3 +128,23 @@ def processes():
         patch.setenv("OMP_NUM_THREADS", "1")
         forkserver.ensure_running()
     return context
+
+
+@pytest.fixture
+def start(processes):
+    """Starts a function of ``in_process`` in a process of its own."""
+
+    def begin(target, *args):
+        names = ("DETECTRON2_DATASETS", "COPT_D2_CACHE")
+        environment = {name: os.environ[name] for name in names}
+        process = processes.Process(target=in_process.call, args=(environment, target, *args))
+        process.start()
+        started.append(process)
+        return process
+
+    started = []
+    yield begin
+    for process in started:
+        if process.is_alive():
+            process.kill()
+        process.join()

@@ -24,6 +24,12 @@ def _redirect(output):
         os.dup2(file, descriptor)
 
 
+def call(environment, target, *args):
+    """``target`` with the variables of the starting process; the server keeps older ones."""
+    os.environ.update(environment)
+    target(*args)
+
+
 def run(argv, output):
     """The training script; ``output`` + .stdout and .stderr hold what it says."""
     _redirect(output)

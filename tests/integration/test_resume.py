@@ -133,12 +133,6 @@ def test_random_seed_is_found_again(train, monkeypatch, tmp_path):
     assert final_state(tmp_path)["iteration"] == 8
 
 
-def start(processes, target, *args):
-    process = processes.Process(target=target, args=args)
-    process.start()
-    return process
-
-
 def wait_for_lines(process, output, lines):
     """Waits until a run has logged as many iterations."""
     file = Path(output) / "metrics.json"
@@ -149,7 +143,7 @@ def wait_for_lines(process, output, lines):
         time.sleep(0.002)
 
 
-def test_killed_at_random_moments(processes, arguments, train, tmp_path):
+def test_killed_at_random_moments(start, arguments, train, tmp_path):
     """SIGKILL three times in one run of 24 steps that writes a checkpoint after every second."""
     options = {
         **{"SOLVER__MAX_ITER": 24, "SOLVER__CHECKPOINT_PERIOD": 2, "SOLVER__LOG_PERIOD": 1},
@@ -160,7 +154,7 @@ def test_killed_at_random_moments(processes, arguments, train, tmp_path):
     draw = random.Random(5)
     for first in (2, 8, 14):
         argv = arguments(killed, "--resume", **options)
-        process = start(processes, in_process.run, argv, tmp_path / "said")
+        process = start(in_process.run, argv, tmp_path / "said")
         wait_for_lines(process, killed, first + draw.randrange(5))
         time.sleep(draw.uniform(0, 0.1))
         process.kill()
@@ -181,11 +175,11 @@ def test_killed_at_random_moments(processes, arguments, train, tmp_path):
     ],
 )
 def test_killed_while_a_checkpoint_is_written(
-    uninterrupted, processes, arguments, train, tmp_path, target, left
+    uninterrupted, start, arguments, train, tmp_path, target, left
 ):
     output = tmp_path / "run"
     argv = arguments(output, SOLVER__CHECKPOINT_PERIOD=2)
-    process = start(processes, target, argv, tmp_path / "said")
+    process = start(target, argv, tmp_path / "said")
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
     files = sorted(path.name for path in output.glob("model_*"))
@@ -205,10 +199,10 @@ def is_running(pid):
         return False
 
 
-def test_ctrl_c_ends_politely(processes, arguments, tmp_path):
+def test_ctrl_c_ends_politely(start, arguments, tmp_path):
     options = {"SOLVER__MAX_ITER": 1000, "SOLVER__LOG_PERIOD": 1, "DATALOADER__NUM_WORKERS": 2}
     output = tmp_path / "run"
-    process = start(processes, in_process.run, arguments(output, **options), tmp_path / "said")
+    process = start(in_process.run, arguments(output, **options), tmp_path / "said")
     wait_for_lines(process, output, 4)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) >= 2

@@ -21,8 +21,9 @@ BN_KEYS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked
 
 
 def build(widths, **options):
-    shapes = {name: ShapeSpec(channels=c, stride=4 << i) for i, (name, c) in
-              enumerate(widths.items())}  # fmt: skip
+    shapes = {
+        name: ShapeSpec(channels=c, stride=4 << i) for i, (name, c) in enumerate(widths.items())
+    }
     return DAFormerHead(shapes, **{"num_classes": 19, **options})
 
 
@@ -107,8 +108,9 @@ def reference(state, features, fusion):
 @pytest.mark.parametrize("fusion", ["sep_aspp", "conv"])
 @pytest.mark.parametrize(
     # float32 sums of up to 32 * 9 products, through three batch norms
-    ("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-4)]
-)  # fmt: skip
+    ("dtype", "tolerance"),
+    [(torch.float64, 1e-9), (torch.float32, 2e-4)],
+)
 def test_logits_and_gradients(fusion, dtype, tolerance):
     head = build(SMALL, num_classes=6, channels=8, fusion=fusion, dropout=0.0)
     with torch.no_grad():
@@ -271,8 +273,9 @@ def test_stock_predictions_are_the_enlarged_logits(stock):
 def test_the_default_config_is_the_papers_decoder():
     cfg = get_cfg()
     add_copt_config(cfg)
-    shapes = {name: ShapeSpec(channels=c, stride=4 << i) for i, (name, c) in
-              enumerate(MIT_B5.items())}  # fmt: skip
+    shapes = {
+        name: ShapeSpec(channels=c, stride=4 << i) for i, (name, c) in enumerate(MIT_B5.items())
+    }
     head = DAFormerHead(cfg, shapes)
     assert sum(p.numel() for p in head.parameters()) == 3_712_275
     assert head.dropout.p == 0.1

@@ -69,10 +69,14 @@ def test_four_updates_by_hand():
     for iteration, momentum in enumerate((0, 1 / 2, 2 / 3, 0.7)):
         student = shifted(first, 0.1 * iteration**2)
         theirs = [p.detach().double() for p in student.parameters()]
-        expected = theirs if expected is None else [
-            momentum * mine + (1 - momentum) * new
-            for mine, new in zip(expected, theirs, strict=True)
-        ]  # fmt: skip
+        expected = (
+            theirs
+            if expected is None
+            else [
+                momentum * mine + (1 - momentum) * new
+                for mine, new in zip(expected, theirs, strict=True)
+            ]
+        )
         teacher.update(student, iteration)
         for mine, value in zip(teacher.network.parameters(), expected, strict=True):
             torch.testing.assert_close(mine.double(), value, rtol=1e-6, atol=1e-6)  # float32
@@ -119,8 +123,9 @@ def test_statistics_are_the_batchs_own_and_nothing_is_random():
     logits = teacher.predict(images)
     assert torch.equal(teacher.predict(images), logits)
     torch.testing.assert_close(logits.mean(dim=(0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-5)
-    torch.testing.assert_close(logits.var(dim=(0, 2, 3), correction=0), torch.ones(4), rtol=1e-2,
-                               atol=0)  # fmt: skip
+    torch.testing.assert_close(
+        logits.var(dim=(0, 2, 3), correction=0), torch.ones(4), rtol=1e-2, atol=0
+    )
     assert teacher.network.norm.num_batches_tracked == 2  # its statistics drift and are not used
 
 

@@ -93,8 +93,11 @@ def test_forward_gives_the_gradients_of_phases_one_by_one(model):
         assert torch.equal(together[name], apart[name])
         assert together[name] > 0
     mine, theirs = gradients(model), gradients(other)
-    assert set(mine) == set(theirs) == {n for n, _ in model.named_parameters() if
-                                        n.startswith("student.")}  # fmt: skip
+    assert (
+        set(mine)
+        == set(theirs)
+        == {n for n, _ in model.named_parameters() if n.startswith("student.")}
+    )
     for name, gradient in mine.items():
         # float32, summed in another order
         scale = gradient.abs().max().item()
