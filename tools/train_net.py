@@ -15,6 +15,8 @@ from pathlib import Path
 # The variables are read once, when torch loads the library.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+# Of a damaged image our own message names the file; OpenCV's warning beside it does not.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 import copt_d2  # noqa: F401  isort: skip  (before detectron2, whose warning at import it silences)
 
@@ -37,6 +39,7 @@ from copt_d2.engine import (
     launch,
     load_config,
     load_student_weights,
+    replace_text,
 )
 from copt_d2.errors import InputError
 from copt_d2.text import ensure_text_bank
@@ -74,7 +77,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
         comm.synchronize()  # all have read an earlier config.yaml
         if comm.is_main_process():
             name = "config_of_evaluation.yaml" if args.eval_only else "config.yaml"
-            (folder / name).write_text(cfg.dump())
+            replace_text(folder / name, cfg.dump())
         for name in ("copt_d2", "detectron2", "fvcore"):
             setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
     except OSError as error:

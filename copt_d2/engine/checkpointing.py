@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
             os.close(folder)
     # torch's zip writer turns a full disk into a RuntimeError
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise InputError(
             f"checkpoint {path} cannot be written ({_first_line(error)}): free space in "
             f"{path.parent} and go on with --resume; earlier checkpoints are intact"
@@ -143,6 +145,11 @@ class TrainingCheckpointer:
         return sorted(
             (f for f in self.folder.glob("model_*.pth") if NAME.fullmatch(f.name)), reverse=True
         )
+
+    def last_in_words(self) -> str:
+        """For messages: which checkpoint there is to go back to."""
+        files = self.files()
+        return f"the last good checkpoint is {files[0]}" if files else "there is no checkpoint yet"
 
     def save(self, state: dict[str, Any], rank_state: dict[str, Any], iteration: int) -> None:
         """Rank 0 writes the checkpoint after ``iteration`` steps; old ones go afterwards.

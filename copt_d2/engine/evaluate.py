@@ -24,6 +24,7 @@ from ..data.reading import read_image, read_train_ids
 from ..errors import InputError
 from ..evaluation import IoUEvaluator
 from ..evaluation.pictures import prediction_sheet
+from .files import replace_text
 
 logger = logging.getLogger("copt_d2.evaluate")
 
@@ -102,7 +103,12 @@ def format_table(record: dict) -> str:
     ]
     mean = "-" if record["mIoU"] is None else f"{record['mIoU']:.1f}"
     rows.append([f"mean of {len(record['classes_in_mean'])}", mean, ""])
-    return tabulate(rows, headers=["class", "IoU %", "in mean"], colalign=("left", "right", "left"))
+    return tabulate(
+        rows,
+        headers=["class", "IoU %", "in mean"],
+        colalign=("left", "right", "left"),
+        disable_numparse=True,  # or it drops the zero of 50.0
+    )
 
 
 def _write_sheet(cfg: CfgNode, name: str, keeper: PictureKeeper, folder: Path) -> Path:
@@ -154,7 +160,7 @@ def evaluate_dataset(
     record = _record(cfg, name, scores["sem_seg"], iteration, checkpoint)
     folder = Path(cfg.OUTPUT_DIR) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    replace_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
     logger.info("%s:\n%s", name, format_table(record))
     if cfg.TEST.PICTURES:
         logger.info("pictures: %s", _write_sheet(cfg, name, keeper, folder))

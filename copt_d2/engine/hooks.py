@@ -1,7 +1,6 @@
 """What happens around a training step."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,9 +8,12 @@ import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.engine import HookBase
+from detectron2.engine.hooks import PeriodicWriter
+from detectron2.utils.events import EventWriter
 from torch import Tensor
 
 from ..evaluation.pictures import colour_map
+from .files import replace_text
 
 
 class TeacherUpdate(HookBase):
@@ -24,6 +26,11 @@ class TeacherUpdate(HookBase):
             model.teacher.update(model.student, self.trainer.iter)
 
 
+def is_due(done: int, max_iter: int, periods: Sequence[int]) -> bool:
+    """Whether ``done`` steps are a multiple of one of ``periods`` (0 = none), or all steps."""
+    return done == max_iter or any(period > 0 and done % period == 0 for period in periods)
+
+
 class Periodic(HookBase):
     """Calls a function after every ``period`` steps and after the last one."""
 
@@ -33,9 +40,26 @@ class Periodic(HookBase):
 
     def after_step(self) -> None:
         """Counts steps from 1."""
-        done = self.trainer.iter + 1
-        if done == self.trainer.max_iter or (self.period > 0 and done % self.period == 0):
+        if is_due(self.trainer.iter + 1, self.trainer.max_iter, [self.period]):
             self.function()
+
+
+class WriteEvents(PeriodicWriter):
+    """Writes after all steps that have something to say, so that a kill loses no line of them."""
+
+    def __init__(self, writers: Sequence[EventWriter], periods: Sequence[int]) -> None:
+        """Args:
+        writers: of metrics.json, TensorBoard, the log.
+        periods: of losses and of evaluations, in steps.
+        """
+        super().__init__(list(writers))
+        self.periods = periods
+
+    def after_step(self) -> None:
+        """Counts steps from 1."""
+        if is_due(self.trainer.iter + 1, self.trainer.max_iter, self.periods):
+            for writer in self._writers:
+                writer.write()
 
 
 class ImageLogger(HookBase):
@@ -97,6 +121,4 @@ def cut_metrics(path: Path, start: int) -> None:
     if not path.exists():
         return
     kept = drop_later_lines(path.read_text().splitlines(), start)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept))
-    os.replace(temporary, path)  # a kill must not leave half of the history
+    replace_text(path, "".join(line + "\n" for line in kept))

@@ -1,12 +1,15 @@
 """Starts one process per device, or joins those that torchrun has started."""
 
+import atexit
 import errno
 import logging
 import multiprocessing
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
 from typing import Any
 
@@ -37,10 +40,41 @@ def _say_once(message: str) -> None:
     _say(message)
 
 
+def _thread_hook(problem: threading.ExceptHookArgs) -> None:
+    """TensorBoard writes in a thread; a full disk there comes up again at the next write."""
+    error = problem.exc_value
+    if not (isinstance(error, OSError) and error.errno in NO_SPACE):
+        threading.__excepthook__(problem)
+
+
+def _worker_hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """A loader's worker inherits it; Ctrl-C can end the process that takes what it offers."""
+    if not (isinstance(error, ConnectionError) and multiprocessing.parent_process()):
+        sys.__excepthook__(kind, error, trace)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """Threads, log handlers and workers add no tracebacks to what the main thread will tell."""
+    before = sys.excepthook, threading.excepthook, logging.raiseExceptions
+    sys.excepthook, threading.excepthook = _worker_hook, _thread_hook
+    logging.raiseExceptions = False
+    try:
+        yield
+    finally:
+        sys.excepthook, threading.excepthook, logging.raiseExceptions = before
+
+
+def _forget_unwritten() -> None:
+    """What files still hold cannot be written at exit either, which would be told again."""
+    sys.unraisablehook = lambda _: None
+
+
 def _exit_with_line(say: Callable[[str], None], main: Callable[..., None], *args: Any) -> None:
     """Runs ``main``; what a user can mend ends in one line and exit status 1."""
     try:
-        main(*args)
+        with _told_once():
+            main(*args)
     except InputError as error:
         say(str(error))
     except OSError as error:
@@ -48,9 +82,10 @@ def _exit_with_line(say: Callable[[str], None], main: Callable[..., None], *args
             raise
         where = f" ({error.filename})" if error.filename else ""
         say(
-            f"nothing more can be written{where}: {error.strerror}; free space and go on with "
-            "--resume, earlier checkpoints are intact"
+            f"nothing more can be written{where}: {error.strerror}; free space on the disk of "
+            "OUTPUT_DIR and go on with --resume, earlier checkpoints are intact"
         )
+        atexit.register(_forget_unwritten)
     else:
         return
     sys.exit(1)

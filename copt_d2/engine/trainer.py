@@ -3,7 +3,8 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ..errors import InputError
 from ..solver import build_lr_scheduler, build_optimizer
 from .checkpointing import TrainingCheckpointer, load_student_weights, rank_buffers
 from .evaluate import evaluate
-from .hooks import ImageLogger, Periodic, TeacherUpdate, cut_metrics
+from .hooks import ImageLogger, Periodic, TeacherUpdate, WriteEvents, cut_metrics
 from .processes import average_gradients, broadcast_model
 from .random_state import kept_random_state, restore_random_state
 
@@ -71,7 +72,7 @@ class UDATrainer(TrainerBase):
             built.append(self._build_writers())
         return [*built, Periodic(solver.CHECKPOINT_PERIOD, self.save_checkpoint)]
 
-    def _build_writers(self) -> hooks.PeriodicWriter:
+    def _build_writers(self) -> WriteEvents:
         folder = Path(self.cfg.OUTPUT_DIR)
         writers = [
             CommonMetricPrinter(self.max_iter),
@@ -79,7 +80,7 @@ class UDATrainer(TrainerBase):
             # what a killed run has shown beyond its last checkpoint is hidden
             TensorboardXWriter(str(folder), purge_step=self.start_iter),
         ]
-        return hooks.PeriodicWriter(writers, period=self.cfg.SOLVER.LOG_PERIOD or self.max_iter)
+        return WriteEvents(writers, [self.cfg.SOLVER.LOG_PERIOD, self.cfg.TEST.EVAL_PERIOD])
 
     # state
 
@@ -130,7 +131,7 @@ class UDATrainer(TrainerBase):
         if broken:
             raise InputError(
                 f"iteration {self.iter}: {broken[0]} and {len(broken) - 1} more tensors of the "
-                f"model have become NaN or infinite; {self._last_checkpoint()}; "
+                f"model have become NaN or infinite; {self.checkpointer.last_in_words()}; "
                 "lower SOLVER.BASE_LR or look at the data of the last iterations"
             )
 
@@ -196,8 +197,9 @@ class UDATrainer(TrainerBase):
             cut_metrics(Path(self.cfg.OUTPUT_DIR) / "metrics.json", self.start_iter)
         self.register_hooks(self._build_hooks())
         self.model.train()
-        self._data = self._batches()
-        with EventStorage(self.start_iter) as self.storage:
+        # closed at once, also after an error: garbage collection takes 5 seconds a worker
+        batches = closing(self._batches())
+        with batches as self._data, EventStorage(self.start_iter) as self.storage:
             self.before_train()
             for iteration in range(self.start_iter, self.max_iter):
                 self.iter = iteration
@@ -209,7 +211,7 @@ class UDATrainer(TrainerBase):
                 self.checkpointer.link_final(self.max_iter)
             self.after_train()
 
-    def _batches(self) -> Iterator[dict[str, list[dict[str, Any]]]]:
+    def _batches(self) -> Generator[dict[str, list[dict[str, Any]]], None, None]:
         """Batches from the start iteration on; the first one brings the generators to their
         resumed state.
         """
@@ -261,16 +263,12 @@ class UDATrainer(TrainerBase):
         phases = sorted({name.split("_")[1] for name in names})
         raise InputError(
             f"iteration {self.iter}: {', '.join(names)} in phase {', '.join(phases)} is NaN or "
-            f"infinite; {self._last_checkpoint()}; "
+            f"infinite; {self.checkpointer.last_in_words()}; "
             "lower SOLVER.BASE_LR or look at the data of this iteration"
         )
 
-    def _last_checkpoint(self) -> str:
-        files = self.checkpointer.files()
-        return f"the last good checkpoint is {files[0]}" if files else "there is no checkpoint yet"
-
     def _log_losses(self) -> None:
-        """Means over the steps since the last call; the one place that waits for the device."""
+        """Means over the steps since the last call, and over the processes."""
         means = torch.stack(self._recent).mean(dim=0)
         self._recent.clear()
         diagnostics = {k: v.detach() for k, v in self.model.diagnostics.items()}

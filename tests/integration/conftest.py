@@ -1,44 +1,21 @@
-"""Tiny CamVid, its text bank, and the training script run in this process or in one that may die."""
+"""Tiny CamVid, its text bank, and the training script in this process or in one that may die."""
 
 import json
 import logging
 import multiprocessing
 import os
-import sys
 from multiprocessing import forkserver
 from pathlib import Path
 
+import in_process
 import pytest
 import torch
 from camvid_drawings import draw_camvid
+from command_line import SMALL, SMOKE
 from detectron2.utils.logger import setup_logger
 from safetensors.torch import save_file
 
-ROOT = Path(__file__).parents[2]
-SMOKE = ROOT / "configs" / "smoke" / "camvid_smoke.yaml"
-sys.path.append(str(ROOT / "tools"))  # new processes find the training script by name, too
-
-import in_process  # noqa: E402
-import train_net  # noqa: E402
-
-from copt_d2.data.label_spaces import CAMVID  # noqa: E402
-
-# a network of 0.4 million parameters and crops of one cell: 30 ms a step
-SMALL = {
-    "MODEL.TIMM.NAME": "test_efficientnet",
-    "MODEL.TIMM.WEIGHTS": "",
-    "MODEL.TIMM.FREEZE_NORM": False,
-    "MODEL.SEM_SEG_HEAD.CONVS_DIM": 8,
-    "MODEL.UDA.PSEUDO_THRESHOLD": 0.1,
-    "DATALOADER.NUM_WORKERS": 0,
-    "SOLVER.MAX_ITER": 8,
-    "SOLVER.CHECKPOINT_PERIOD": 3,
-    "SOLVER.LOG_PERIOD": 2,
-    "SOLVER.IMAGE_PERIOD": 3,
-    "DATASETS.TEST": "('camvid_day_val',)",
-    "TEST.PICTURES": 0,
-    "TEST.EXPECTED_RESULTS": [],
-}
+from copt_d2.data.label_spaces import CAMVID
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +44,7 @@ def bank(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def surroundings(camvid, cache, monkeypatch):
-    """The environment variables; afterwards the log handlers that a run in this process has left."""
+    """The environment variables; afterwards the log handlers that a run has left go."""
     monkeypatch.setenv("DETECTRON2_DATASETS", str(camvid))
     monkeypatch.setenv("COPT_D2_CACHE", str(cache))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -95,7 +72,7 @@ def train(arguments):
     """Runs the training script in this process; arguments as for ``arguments``."""
 
     def run(*args, **changes):
-        train_net.run(arguments(*args, **changes))
+        in_process.train_net.run(arguments(*args, **changes))
 
     return run
 

@@ -1,5 +1,6 @@
 """What the tests run in processes of their own; importing it imports all that a training needs."""
 
+import multiprocessing
 import os
 import resource
 import signal
@@ -8,12 +9,16 @@ from pathlib import Path
 
 import torch
 
-sys.path.append(str(Path(__file__).parents[2] / "tools"))
+import command_line  # noqa: F401  isort: skip  (makes the training script importable)
 
-import train_net  # noqa: E402
+import train_net
+from detectron2.modeling import build_model
 
-from copt_d2.engine import launch  # noqa: E402
-from copt_d2.modeling.meta_arch import UDASegmentor  # noqa: E402
+from copt_d2.engine import UDATrainer, launch, load_config
+from copt_d2.engine.processes import average_gradients, broadcast_model
+from copt_d2.errors import InputError
+from copt_d2.modeling.meta_arch import UDASegmentor
+from copt_d2.structures import DomainBatch, StepDraws, StrongDraw
 
 
 def _redirect(output):
@@ -27,6 +32,9 @@ def _redirect(output):
 def call(environment, target, *args):
     """``target`` with the variables of the starting process; the server keeps older ones."""
     os.environ.update(environment)
+    os.setpgrp()  # a group of its own, to which a signal can go
+    # the loader's workers would otherwise come from a server again, which imports all anew
+    multiprocessing.set_start_method("fork", force=True)
     target(*args)
 
 
@@ -69,14 +77,14 @@ def run_on_a_full_disk(argv, output, size):
 
 
 def nan_on_rank_1(args):
-    """Main function of a run whose source loss becomes NaN in one process, at iteration 2."""
+    """Main function of a run whose source loss becomes NaN in one process, at iteration 4."""
     original = UDASegmentor.source_losses
     calls = []
 
     def source_losses(self, source, draws):
         losses = original(self, source, draws)
         calls.append(None)
-        if len(calls) == 3 and torch.distributed.get_rank() == 1:
+        if len(calls) == 5 and torch.distributed.get_rank() == 1:
             losses["loss_source_ce"] = losses["loss_source_ce"] * float("nan")
         return losses
 
@@ -84,8 +92,139 @@ def nan_on_rank_1(args):
     train_net.main(args)
 
 
-def launch_two(main, argv, output):
-    """``main`` in two processes."""
+def stop_at_5(args):
+    """Main function of a run that ends in all processes before its step 5."""
+    step = UDATrainer.run_step
+
+    def run_step(self):
+        if self.iter == 5:
+            raise InputError("stopped")
+        step(self)
+
+    UDATrainer.run_step = run_step
+    train_net.main(args)
+
+
+def mistake_on_rank_1(args):
+    """Main function of a run in which one process alone finds a mistake of the user."""
+
+    def prepare(cfg):
+        if torch.distributed.get_rank() == 1:
+            raise InputError("only rank 1 has seen it")
+
+    train_net.prepare_text_bank = prepare
+    train_net.main(args)
+
+
+def launch_main(main, argv, output):
+    """``main`` instead of the training script's."""
     _redirect(output)
+    launch_instead(main, argv)
+
+
+def launch_instead(main, argv):
     arguments = train_net.argument_parser().parse_args(argv)
-    launch(main, num_gpus=2, args=(arguments,))
+    launch(main, num_gpus=arguments.num_gpus, args=(arguments,))
+
+
+def join_as_rank(rank, port, main, *args):
+    """One of two processes of torchrun, which only sets these variables."""
+    os.environ.update(
+        TORCHELASTIC_RUN_ID="test",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE="2",
+        LOCAL_WORLD_SIZE="2",
+    )
+    main(*args)
+
+
+def build_model_and_batches(config, overrides):
+    """A model without randomness and without batch statistics, and a batch of four images."""
+    torch.manual_seed(0)
+    cfg = load_config(config, overrides)
+    model = build_model(cfg).train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    with torch.no_grad():
+        model.student.sem_seg_head.conv_seg.weight.mul_(300)  # sure of some pixels
+        for parameter in model.student.backbone.parameters():  # away from the frozen encoder
+            parameter.mul_(1 + 0.1 * torch.rand_like(parameter))
+    model.teacher.update(model.student, 0)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(2, 4, 3, 64, 96, generator=generator)
+    labels = torch.randint(0, 11, (4, 64, 96), generator=generator)
+    labels[0] = 8  # cars fill the cells of the first image only: the ranks differ in this,
+    labels[1, :40] = 255
+    images[1, 2:] *= 3  # and in the share of confident pixels
+    valid = torch.ones(4, 64, 96)
+    valid[:, :5] = 0
+    return model, DomainBatch(images[0], labels), DomainBatch(images[1], valid=valid)
+
+
+def draw_step():
+    """Random choices for four images."""
+    generator = torch.Generator().manual_seed(2)
+    strong = [
+        StrongDraw(factors=(0.9 + 0.05 * n, 1.1, 0.8 + 0.1 * n, 0.1 * n - 0.2), sigma=0.5 + 0.2 * n)
+        for n in range(4)
+    ]
+    return StepDraws(
+        mix_masks=torch.rand(4, 1, 64, 96, generator=generator) < 0.5,
+        mixed_strong=strong,
+        masked_strong=strong[::-1],
+        patch_mask=(torch.rand(4, 1, 64, 96, generator=generator) < 0.6).float(),
+    )
+
+
+def part_of(source, target, draws, images):
+    """The same for the images of a slice."""
+    return (
+        DomainBatch(source.images[images], source.labels[images]),
+        DomainBatch(target.images[images], valid=target.valid[images]),
+        StepDraws(
+            mix_masks=draws.mix_masks[images],
+            mixed_strong=draws.mixed_strong[images],
+            masked_strong=draws.masked_strong[images],
+            patch_mask=draws.patch_mask[images],
+        ),
+    )
+
+
+def gradients(model, source, target, draws):
+    """Losses and gradients of one iteration, averaged over the processes."""
+    losses = {}
+    for phase in model.training_phases(source, target, draws):
+        sum(phase.values()).backward()
+        losses.update({name: loss.detach() for name, loss in phase.items()})
+    average_gradients(model)
+    found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return losses, found
+
+
+def write_gradients(rank, port, config, overrides, output):
+    """Two images each of the four; rank 0 writes what both have found."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
+    )
+    model, source, target = build_model_and_batches(config, overrides)
+    if rank == 1:  # what it starts with must not count
+        with torch.no_grad():
+            for value in model.state_dict().values():
+                value.mul_(0)
+    broadcast_model(model)
+    images = slice(2 * rank, 2 * rank + 2)
+    losses, found = gradients(model, *part_of(source, target, draw_step(), images))
+    everyone = [None, None]
+    torch.distributed.all_gather_object(everyone, losses)
+    if rank == 0:
+        torch.save({"losses": everyone, "gradients": found}, output)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    launch_instead(globals()[sys.argv[1]], sys.argv[2:])

@@ -1,0 +1,127 @@
+import re
+
+import pytest
+
+from copt_d2.engine import load_config
+from copt_d2.errors import InputError
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a YAML file and returns its path as text."""
+
+    def file(text, name="config.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return str(path)
+
+    return file
+
+
+def message(file, *overrides):
+    """What is said about a config that is wrong, which must be one line."""
+    with pytest.raises(InputError) as raised:
+        load_config(file, overrides)
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+def test_bases_file_and_overrides_in_this_order(write):
+    write("SEED: 1\nSOLVER: {MAX_ITER: 10, BASE_LR: 0.5}\n", "one.yaml")
+    write("SOLVER: {MAX_ITER: 20}\n", "two.yaml")
+    file = write("_BASE_: [one.yaml, two.yaml]\nSOLVER: {WARMUP_ITERS: 3}\n")
+    cfg = load_config(file, ["SOLVER.WARMUP_ITERS", "4", "TEST.WINDOW", "(5, 6)"])
+    solver = cfg.SOLVER
+    assert (cfg.SEED, solver.MAX_ITER, solver.BASE_LR, solver.WARMUP_ITERS) == (1, 20, 0.5, 4)
+    assert cfg.TEST.WINDOW == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("yaml_text", "key", "nearest"),
+    [
+        ("MODEL: {UDA: {PHASE: [source]}}", "MODEL.UDA.PHASE", "MODEL.UDA.PHASES"),
+        ("SOLVER: {MAXITER: 3}", "SOLVER.MAXITER", "SOLVER.MAX_ITER"),
+        ("MODEL: {COPTS: {DECAY: 0.1}}", "MODEL.COPTS", "MODEL.COPT"),
+    ],
+)
+def test_unknown_key_in_a_file(write, yaml_text, key, nearest):
+    file = write(yaml_text)
+    assert message(file) == f"{file}: Non-existent config key: {key}; did you mean {nearest}?"
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("SOLVER.BASE_LRR", "SOLVER.BASE_LR"), ("SEED.X", "SEED"), ("MODEL.CPT.DECAY", "COPT.DECAY")],
+)
+def test_unknown_key_on_the_command_line(write, key, nearest):
+    text = message(write("SEED: 0"), key, "1")
+    assert text.startswith(f"command line, {key}: Non-existent config key: {key}; did you mean ")
+    assert text.endswith(f"{nearest}?")
+
+
+def test_value_of_another_type(write):
+    text = message(write("SOLVER: {MAX_ITER: soon}"))
+    assert re.search(r"Type mismatch .*'?str'?.*SOLVER.MAX_ITER", text)
+    text = message(write("SEED: 0"), "SOLVER.MAX_ITER", "soon")
+    assert text.startswith("command line, SOLVER.MAX_ITER: Type mismatch")
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system ['touch {}']", "!unheard_of 1"])
+@pytest.mark.parametrize("in_base", [False, True])
+def test_tags_are_refused_not_executed(write, tmp_path, tag, in_base):
+    trace = tmp_path / "trace"
+    file = write("SEED: " + tag.format(trace) + "\n")
+    if in_base:
+        file = write("_BASE_: config.yaml\n", "outer.yaml")
+    text = message(file)
+    assert text.startswith(f"{file}: a config is data, this YAML tag is not allowed: ")
+    assert tag.split()[0].lstrip("!").removeprefix("python/") in text
+    assert not trace.exists()
+
+
+def test_broken_yaml_names_file_and_line(write):
+    file = write("SEED: 1\nMODEL: [1, 2\n")
+    text = message(file)
+    assert text.startswith(f"{file} is not valid YAML")
+    assert "line 3" in text
+
+
+@pytest.mark.parametrize("content", ["", "- 1\n- 2\n", "just words\n"])
+def test_yaml_that_is_no_table(write, content):
+    file = write(content)
+    assert message(file) == f"{file} or a _BASE_ of it is not a table of config keys"
+
+
+def test_binary_file(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    assert message(str(path)).startswith(str(path))
+
+
+def test_missing_files(write, tmp_path):
+    assert message("") == "--config-file is missing: name a YAML file, such as those in configs/"
+    assert message("no.yaml") == "no such config file: no.yaml"
+    assert message(str(tmp_path)) == f"no such config file: {tmp_path}"
+    file = write("_BASE_: gone.yaml\n")
+    text = message(file)
+    assert text.startswith(f"{file}: its _BASE_ cannot be read")
+    assert "gone.yaml" in text
+
+
+def test_base_that_leads_back(write):
+    file = write("_BASE_: config.yaml\n")
+    assert message(file) == f"{file}: its _BASE_ leads back to itself"
+
+
+def test_override_without_value(write):
+    text = message(write("SEED: 0"), "SEED", "1", "--resume")
+    assert text == "overrides are KEY VALUE pairs, '--resume' has no value"
+
+
+def test_device(write, monkeypatch):
+    file = write("SEED: 0")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert load_config(file).MODEL.DEVICE == "cpu"
+    assert load_config(file, ["MODEL.DEVICE", "cpu"]).MODEL.DEVICE == "cpu"
+    assert message(file, "MODEL.DEVICE", "gpu").startswith("MODEL.DEVICE 'gpu' cannot be used: ")

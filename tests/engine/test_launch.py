@@ -1,0 +1,99 @@
+import errno
+import os
+import threading
+
+import pytest
+
+from copt_d2.engine import launch
+from copt_d2.engine.launch import _exit_with_line, _say, _say_once
+from copt_d2.errors import InputError
+
+
+def raising(error):
+    def main(*_args):
+        raise error
+
+    return main
+
+
+def ended(main, **options):
+    """Exit status of a launch."""
+    with pytest.raises(SystemExit) as raised:
+        launch(main, **options)
+    return raised.value.code
+
+
+def test_arguments_arrive():
+    seen = []
+    launch(lambda *args: seen.append(args), args=(1, "two"))
+    assert seen == [(1, "two")]
+
+
+def test_mistake_of_the_user(capsys):
+    assert ended(raising(InputError("key X is wrong:\nset it"))) == 1
+    assert capsys.readouterr().err == "error: key X is wrong: set it\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk(capsys, number):
+    assert ended(raising(OSError(number, os.strerror(number), "events.1"))) == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: nothing more can be written (events.1): {os.strerror(number)};")
+    assert line.count("\n") == 1
+
+
+def test_full_disk_in_a_thread_waits_for_the_main_thread(capsys):
+    """TensorBoard's writer: its error comes up again at the next write."""
+
+    def main(error):
+        writer = threading.Thread(target=raising(error))
+        writer.start()
+        writer.join()
+
+    launch(main, args=(OSError(errno.ENOSPC, "full"),))
+    assert capsys.readouterr().err == ""
+    launch(main, args=(OSError(errno.EIO, "broken"),))
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "input/output"), ValueError("a bug")])
+def test_other_errors_keep_their_traceback(capsys, error):
+    with pytest.raises(type(error)):
+        launch(raising(error))
+    assert capsys.readouterr().err == ""
+
+
+def test_ctrl_c(capsys):
+    assert ended(raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "interrupted: a training goes on with --resume\n"
+
+
+def test_several_machines_need_an_address(capsys):
+    assert ended(print, num_machines=2) == 1
+    assert "--num-machines needs --dist-url tcp://" in capsys.readouterr().err
+
+
+def test_more_processes_than_gpus(capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert ended(print, num_gpus=3) == 1
+    assert capsys.readouterr().err == "error: --num-gpus 3, but this machine has 1\n"
+
+
+def test_other_ranks_of_torchrun_wait_before_they_speak(capsys, monkeypatch):
+    """Rank 0 speaks at once; the others after torchrun would have ended them."""
+    waited = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    _say_once("a mistake")
+    assert waited == []
+    monkeypatch.setattr("detectron2.utils.comm.get_rank", lambda: 1)
+    _say_once("a mistake")
+    assert len(waited) == 1
+    assert waited[0] >= 1
+    assert capsys.readouterr().err == "error: a mistake\n" * 2
+
+
+def test_nothing_is_said_of_success(capsys):
+    _exit_with_line(_say, lambda: None)
+    launch(lambda: None)
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,169 @@
+"""Two processes: the gradients of one with the whole batch, exact resume, and how they end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import in_process
+import pytest
+import torch
+from command_line import SCRIPT, SMALL, SMOKE
+from comparing import differences, final_state, metrics
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def overrides_for_gradients(output):
+    options = {
+        **SMALL,
+        "MODEL.UDA.FEATURE_LOSSES": "('FeatureDistanceLoss',)",
+        "MODEL.UDA.FEATURE_DISTANCE.WEIGHT": 1.0,
+        "MODEL.UDA.PSEUDO_THRESHOLD": 0.9,
+        "MODEL.UDA.TEACHER_ALPHA": 0.0,
+        "MODEL.SEM_SEG_HEAD.DROPOUT": 0.0,
+        "OUTPUT_DIR": output,
+    }
+    return [str(part) for pair in options.items() for part in pair]
+
+
+def test_two_processes_give_the_gradients_of_one(start, port, tmp_path):
+    overrides = overrides_for_gradients(tmp_path)
+    file = tmp_path / "gradients.pth"
+    ranks = [
+        start(in_process.write_gradients, rank, port, str(SMOKE), overrides, file)
+        for rank in range(2)
+    ]
+    model, source, target = in_process.build_model_and_batches(str(SMOKE), overrides)
+    # the student has left the frozen encoder, so that there is a feature distance
+    losses, expected = in_process.gradients(model, source, target, in_process.draw_step())
+    for process in ranks:
+        process.join(120)
+        assert process.exitcode == 0
+    found = torch.load(file, weights_only=True)
+    assert found["gradients"].keys() == expected.keys()
+    for name, gradient in expected.items():
+        # float32 sums over the batch in another order
+        scale = gradient.abs().max().clamp_min(1e-6)
+        difference = (found["gradients"][name] - gradient).abs().max()
+        assert difference <= 2e-5 * scale, name
+    first, second = found["losses"]
+    for name, loss in losses.items():
+        assert (first[name] + second[name]) / 2 == pytest.approx(loss.item(), rel=1e-5)
+    # the parts differ, so a weight or divisor of one process alone would not pass
+    assert first["loss_source_feature_distance"] > 0
+    assert second["loss_source_feature_distance"] == 0
+    pseudo = model.teacher.pseudo_labels
+    shares = [
+        pseudo(in_process.part_of(source, target, in_process.draw_step(), images)[1]).weights.max()
+        for images in (slice(0, 2), slice(2, 4))
+    ]
+    assert 0.01 < shares[0] < shares[1] - 0.05 < 0.95
+
+
+@pytest.fixture
+def pair(start, arguments, port, tmp_path):
+    """Runs a main function in two processes as torchrun starts them; their exit statuses and what
+    each has said on standard error.
+    """
+    ports = iter(range(port, port + 10))
+
+    def run(main, output, *flags, **changes):
+        argv, meeting = arguments(output, *flags, **changes), next(ports)
+        said = [f"{tmp_path}/said{rank}" for rank in range(2)]
+        ranks = [
+            start(
+                *(in_process.join_as_rank, rank, meeting),
+                *(in_process.launch_main, main, argv, said[rank]),
+            )
+            for rank in range(2)
+        ]
+        for process in ranks:
+            process.join(120)
+        errors = [Path(f"{name}.stderr").read_text().splitlines() for name in said]
+        return [process.exitcode for process in ranks], errors
+
+    return run
+
+
+def test_pair_of_processes_resumes_exactly(pair, tmp_path):
+    options = {"TEST__EVAL_PERIOD": 2, "SOLVER__LOG_PERIOD": 1, "SOLVER__WARMUP_ITERS": 0}
+    main = in_process.train_net.main
+    assert pair(in_process.stop_at_5, tmp_path / "resumed", **options)[0] == [1, 1]
+    assert pair(main, tmp_path / "resumed", "--resume", **options)[0] == [0, 0]
+    assert pair(main, tmp_path / "whole", **options)[0] == [0, 0]
+    state = final_state(tmp_path / "whole")
+    assert differences(final_state(tmp_path / "resumed"), state) == []
+    assert metrics(tmp_path / "resumed") == metrics(tmp_path / "whole")
+    # the processes have seen different images
+    first, second = (rank["buffers"] for rank in state["ranks"])
+    bank = "feature_losses.copt.memory_bank"
+    assert not torch.equal(first[bank], second[bank])
+    assert torch.equal(first[bank], state["model"][bank])
+
+
+def test_nan_in_one_process_stops_both(pair, tmp_path):
+    statuses, errors = pair(in_process.nan_on_rank_1, tmp_path / "run")
+    assert statuses == [1, 1]
+    for lines in errors:  # torchrun would have ended the second before it speaks
+        assert len(lines) == 1
+        assert lines[0].startswith("error: iteration 4: loss_source_ce in phase source is NaN")
+        assert f"the last good checkpoint is {tmp_path}/run/model_0000003.pth" in lines[0]
+
+
+def test_batch_that_processes_cannot_share(pair, tmp_path):
+    statuses, errors = pair(in_process.train_net.main, tmp_path, SOLVER__IMS_PER_BATCH=3)
+    assert statuses == [1, 1]
+    assert errors[0] == [
+        "error: SOLVER.IMS_PER_BATCH is 3; it must be a multiple of the 2 processes"
+    ]
+
+
+@pytest.mark.slow
+def test_mistake_that_one_started_process_sees_alone(arguments, tmp_path):
+    """The other one waits for it and loses its connection: only the mistake is told."""
+    script = [sys.executable, in_process.__file__, "mistake_on_rank_1"]
+    argv = arguments(tmp_path, "--num-gpus", "2")
+    ended = subprocess.run([*script, *argv], capture_output=True, text=True, timeout=150)
+    assert ended.returncode == 1
+    assert ended.stderr == "error: only rank 1 has seen it\n"
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_started_processes(tmp_path, arguments):
+    argv = arguments(tmp_path, "--num-gpus", "2", SOLVER__MAX_ITER=1000, SOLVER__LOG_PERIOD=1)
+    command = [sys.executable, str(SCRIPT), *argv]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as parent:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "model_0000003.pth").exists():
+            assert parent.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(parent.pid, signal.SIGINT)  # the parent alone: a terminal would tell all
+        said = parent.communicate(timeout=60)[1].decode().splitlines()
+    assert parent.returncode == 130
+    assert said == ["interrupted: a training goes on with --resume"]
+    before = (tmp_path / "metrics.json").stat().st_size
+    time.sleep(0.5)
+    assert (tmp_path / "metrics.json").stat().st_size == before
+
+
+@pytest.mark.slow
+def test_torchrun(tmp_path, arguments, port):
+    argv = arguments(tmp_path, SOLVER__MAX_ITER=2, SOLVER__LOG_PERIOD=1)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command = [*torchrun, "--master-port", str(port), str(SCRIPT), *argv]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=150)
+    assert ended.returncode == 0, ended.stderr
+    assert len(final_state(tmp_path)["ranks"]) == 2
+    assert [line["iteration"] for line in metrics(tmp_path)] == [0, 1, 2]
