@@ -50,6 +50,12 @@ def check_config(cfg: CfgNode, training: bool = True) -> None:
             _check_dataset(cfg, f"DATASETS.{key}", name)
     if training and not cfg.DATASETS.TRAIN:
         raise InputError("DATASETS.TRAIN is empty; name at least one labelled data set")
+    block, crop = cfg.MODEL.UDA.MASK_BLOCK_SIZE, cfg.INPUT.CROP.SIZE
+    if training and "masked" in cfg.MODEL.UDA.PHASES and round(min(crop) / block) == 0:
+        raise InputError(
+            f"MODEL.UDA.MASK_BLOCK_SIZE is {block}: a crop of INPUT.CROP.SIZE {tuple(crop)} has no "
+            "such patch; make one smaller or the other larger"
+        )
     if training and not cfg.DATASETS.TARGET and set(cfg.MODEL.UDA.PHASES) - {"source"}:
         raise InputError(
             f"MODEL.UDA.PHASES {tuple(cfg.MODEL.UDA.PHASES)} need target images: name a data set "

@@ -172,7 +172,7 @@ class TimmBackbone(Backbone):
         return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> res2..res5, each (N, C_i, H / stride, W / stride), rounded by the encoder."""
+        """(N, 3, H, W) -> res2..res5, (N, C_i, H / stride, W / stride), the encoder rounds."""
         maps = self.encoder(images.contiguous(memory_format=torch.channels_last))
         return {stage: maps[index] for stage, index in self._index.items()}
 
