@@ -154,8 +154,9 @@ def run_missing(arguments: argparse.Namespace, row: Row, seed: int, overrides: l
 
 
 def mean_and_spread(values: list[float]) -> str:
-    """Mean ± half the range, and how many runs there are if they are not all there."""
-    return f"{np.mean(values):.1f} ± {(max(values) - min(values)) / 2:.1f}"
+    """Mean ± half the range; a single run has no spread."""
+    spread = f" ± {(max(values) - min(values)) / 2:.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"
 
 
 def print_table(rows: list[Row], results: Path, seeds: list[int], tests: list[str]) -> None:
