@@ -65,8 +65,7 @@ def file_stem(row: Row, seed: int) -> str:
 def config_digest(config_file: str, overrides: list[str]) -> str:
     """Hash of the merged config without what does not change the result."""
     cfg = load_config(config_file, overrides)
-    for key in ("OUTPUT_DIR",):
-        setattr(cfg, key, "")
+    cfg.OUTPUT_DIR = ""
     return hashlib.sha256(cfg.dump().encode()).hexdigest()[:16]
 
 

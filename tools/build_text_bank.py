@@ -1,19 +1,19 @@
 """Makes the text bank of a config: every class in every template, encoded and averaged.
 
-python tools/build_text_bank.py --config-file configs/gta2cs.yaml --out bank.safetensors --show
+python tools/build_text_bank.py --config-file configs/camvid_day2dusk.yaml --out bank.safetensors
+[--show]
 """
 
 import argparse
 import sys
-from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from tabulate import tabulate
 from torch import Tensor
 
-from copt_d2 import add_copt_config
+from copt_d2.engine import load_config
 from copt_d2.errors import InputError
 from copt_d2.text import make_text_bank
 
@@ -34,17 +34,6 @@ def build_parser() -> argparse.ArgumentParser:
         "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of config keys"
     )
     return parser
-
-
-def load_config(file: str, overrides: list[str]) -> CfgNode:
-    """The config of a file, which cannot run code, with overrides."""
-    if not Path(file).is_file():
-        raise InputError(f"--config-file: no file {file}")
-    cfg = get_cfg()
-    add_copt_config(cfg)
-    cfg.merge_from_file(file, allow_unsafe=False)
-    cfg.merge_from_list(overrides)
-    return cfg
 
 
 def config_class_names(cfg: CfgNode) -> list[str]:

@@ -90,5 +90,5 @@ def test_bad_config_ends_in_one_line(tool, config, tmp_path, overrides, message)
 
 
 def test_missing_config_file_is_named(tool, tmp_path):
-    with pytest.raises(SystemExit, match=r"no file .*nowhere\.yaml"):
+    with pytest.raises(SystemExit, match=r"no such config file: .*nowhere\.yaml"):
         tool.main(["--config-file", str(tmp_path / "nowhere.yaml"), "--out", "bank"])
