@@ -1,8 +1,8 @@
 """The ladder from source-only to the full method, over seeds: runs what is missing, prints the
 table.
 
-python tools/benchmark_ladder.py --config-file configs/camvid_day2dusk.yaml [--seeds 0 1 2] [KEY
-VALUE ...]
+python tools/benchmark_ladder.py --config-file configs/camvid_day2dusk.yaml [--seeds 0 1 2]
+[--jobs 2] [KEY VALUE ...]
 
 Each finished (row, seed) is kept as a small JSON file under --results; a row whose config has
 changed since is run again.
@@ -13,10 +13,12 @@ import hashlib
 import json
 import os
 import platform
+import queue
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,15 +77,20 @@ def read_result(results: Path, row: Row, seed: int) -> dict | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def run_once(config_file: str, overrides: list[str], folder: Path) -> dict:
+def run_once(config_file: str, overrides: list[str], folder: Path, jobs: int) -> dict:
     """Trains and evaluates in a process of its own; its scores and seconds."""
     command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", config_file]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    # with a single thread, 1x1 convolutions leave oneDNN and take several times as long
+    environment = {"OMP_NUM_THREADS": "2"} | os.environ if jobs > 1 else None
     start = time.time()
     with open(folder / "stdout.txt", "w") as log:
         finished = subprocess.run(
-            [*command, *overrides, "OUTPUT_DIR", str(folder)], stdout=log, stderr=subprocess.STDOUT
+            [*command, *overrides, "OUTPUT_DIR", str(folder)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
         )
     seconds = time.time() - start
     if finished.returncode:
@@ -117,33 +124,53 @@ def training_seconds(folder: Path) -> float:
 def run_ladder(arguments: argparse.Namespace, rows: list[Row]) -> None:
     """Runs every (row, seed) whose result is missing or of another config."""
     base = load_config(arguments.config_file, arguments.opts)
-    for seed in arguments.seeds:
-        for row in rows:
-            overrides = [*arguments.opts, *row.overrides, "SEED", str(seed)]
-            if row.name == EQUAL_TIME:
-                continue
-            run_missing(arguments, row, seed, overrides)
+    runs = [(row, seed, []) for seed in arguments.seeds for row in rows if row.name != EQUAL_TIME]
+    run_all(arguments, runs)
     iterations = equal_time_iterations(arguments.results, arguments.seeds, base.SOLVER.MAX_ITER)
     row = next(row for row in rows if row.name == EQUAL_TIME)
-    for seed in arguments.seeds:
-        overrides = [*arguments.opts, *row.overrides, "SEED", str(seed)]
-        run_missing(arguments, row, seed, [*overrides, "SOLVER.MAX_ITER", str(iterations)])
+    longer = ["SOLVER.MAX_ITER", str(iterations)]
+    run_all(arguments, [(row, seed, longer) for seed in arguments.seeds])
 
 
-def run_missing(arguments: argparse.Namespace, row: Row, seed: int, overrides: list[str]) -> None:
+def run_all(arguments: argparse.Namespace, runs: list[tuple[Row, int, list[str]]]) -> None:
+    """``arguments.jobs`` runs at a time, each on its own share of the cores; stops at a failure."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    shares = queue.SimpleQueue()
+    for job in range(arguments.jobs):
+        shares.put(cores[job :: arguments.jobs])
+
+    def take_cores() -> None:
+        # holds for this thread and for the processes that it starts
+        share = shares.get()
+        if arguments.jobs > 1 and share:
+            os.sched_setaffinity(0, share)
+
+    with ThreadPoolExecutor(arguments.jobs, initializer=take_cores) as pool:
+        waiting = [pool.submit(run_missing, arguments, *run) for run in runs]
+        try:
+            for run in waiting:
+                run.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def run_missing(arguments: argparse.Namespace, row: Row, seed: int, more: list[str]) -> None:
     """Runs one (row, seed) unless its result is there, and keeps the result."""
+    overrides = [*arguments.opts, *row.overrides, "SEED", str(seed), *more]
     digest = config_digest(arguments.config_file, overrides)
     kept = read_result(arguments.results, row, seed)
     if kept is not None and kept["config"] == digest:
         return
     print(f"running {row.name}, seed {seed}", flush=True)
     folder = arguments.out / file_stem(row, seed)
-    result = run_once(arguments.config_file, overrides, folder)
+    result = run_once(arguments.config_file, overrides, folder, arguments.jobs)
     result |= {"row": row.name, "seed": seed, "config": digest, "overrides": overrides}
     result["training_seconds"] = round(training_seconds(folder), 1)
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     found = subprocess.run(command, capture_output=True, text=True)
     result["commit"] = found.stdout.strip()
+    result["jobs"] = arguments.jobs
     result["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     arguments.results.mkdir(parents=True, exist_ok=True)
     path = arguments.results / f"{file_stem(row, seed)}.json"
@@ -195,6 +222,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("output/ladder"), help="run folders")
     parser.add_argument("--results", type=Path, help="kept results; default OUT/results")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
     parser.add_argument("--print-only", action="store_true", help="print what is kept, run nothing")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE")
     arguments = parser.parse_args()
