@@ -1,7 +1,7 @@
 """The ladder from source-only to the full method, over seeds: runs what is missing, prints the
 table.
 
-python tools/benchmark_ladder.py --config-file configs/camvid_day2dusk.yaml [--seeds 0 1 2]
+python tools/benchmark_ladder.py --config-file configs/camvid_day2dusk.yaml [--seeds 0,1,2]
 [--jobs 2] [KEY VALUE ...]
 
 Each finished (row, seed) is kept as a small JSON file under --results; a row whose config has
@@ -213,19 +213,24 @@ def print_table(rows: list[Row], results: Path, seeds: list[int], tests: list[st
         )
 
 
-def main() -> None:
+def seed_list(text: str) -> list[int]:
+    """ "0,1,2" -> [0, 1, 2]."""
+    return [int(part) for part in text.split(",")]
+
+
+def main(argv: list[str] | None = None) -> None:
     """Runs and prints, or only prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, help="config of the full method")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=seed_list, default=[0, 1, 2], help="default 0,1,2")
     parser.add_argument("--out", type=Path, default=Path("output/ladder"), help="run folders")
     parser.add_argument("--results", type=Path, help="kept results; default OUT/results")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
     parser.add_argument("--print-only", action="store_true", help="print what is kept, run nothing")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     arguments.results = arguments.results or arguments.out / "results"
     try:
         cfg = load_config(arguments.config_file, arguments.opts)
