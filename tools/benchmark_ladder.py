@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from copt_d2.engine import load_config
+from copt_d2.engine import check_config, load_config
 from copt_d2.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,10 @@ def config_digest(config_file: str, overrides: list[str]) -> str:
 def read_result(results: Path, row: Row, seed: int) -> dict | None:
     """The kept result of one run, or ``None``."""
     path = results / f"{file_stem(row, seed)}.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is damaged ({error}): delete it, it is made again") from error
 
 
 def run_once(config_file: str, overrides: list[str], folder: Path, jobs: int) -> dict:
@@ -124,6 +127,8 @@ def training_seconds(folder: Path) -> float:
 def run_ladder(arguments: argparse.Namespace, rows: list[Row]) -> None:
     """Runs every (row, seed) whose result is missing or of another config."""
     base = load_config(arguments.config_file, arguments.opts)
+    for row in rows:  # a mistake in the last row must not show after hours
+        check_config(load_config(arguments.config_file, [*arguments.opts, *row.overrides]))
     runs = [(row, seed, []) for seed in arguments.seeds for row in rows if row.name != EQUAL_TIME]
     run_all(arguments, runs)
     iterations = equal_time_iterations(arguments.results, arguments.seeds, base.SOLVER.MAX_ITER)
@@ -185,9 +190,10 @@ def mean_and_spread(values: list[float]) -> str:
     return f"{np.mean(values):.1f}{spread}"
 
 
-def print_table(rows: list[Row], results: Path, seeds: list[int], tests: list[str]) -> None:
+def print_table(arguments: argparse.Namespace, rows: list[Row], tests: list[str]) -> None:
     """Markdown: mean ± half range over the seeds; a dash where a run is missing."""
-    lines = []
+    results, seeds = arguments.results, arguments.seeds
+    lines, made_by = [], set()
     for row in rows:
         kept = [r for r in (read_result(results, row, seed) for seed in seeds) if r is not None]
         if not kept:
@@ -195,9 +201,16 @@ def print_table(rows: list[Row], results: Path, seeds: list[int], tests: list[st
             continue
         scores = [mean_and_spread([r["scores"][test]["mIoU"] for r in kept]) for test in tests]
         seconds = f"{np.mean([r['seconds'] for r in kept]):.0f}"
-        lines.append([row.name, *scores, seconds, len(kept)])
+        same = all(
+            r["config"] == config_digest(arguments.config_file, r["overrides"]) for r in kept
+        )
+        name = row.name if same else f"{row.name} (config has changed since)"
+        lines.append([name, *scores, seconds, len(kept)])
+        made_by |= {(r["machine"], r["commit"], r["jobs"]) for r in kept}
     headers = ["method", *tests, "seconds", "runs"]
     print(tabulate(lines, headers=headers, tablefmt="github"))
+    for machine, commit, jobs in sorted(made_by):
+        print(f"on {machine}, {jobs} runs at a time, commit {commit}")
     pairs = [
         (read_result(results, Row(FAIR), s), read_result(results, Row(FULL), s)) for s in seeds
     ]
@@ -236,9 +249,11 @@ def main(argv: list[str] | None = None) -> None:
         cfg = load_config(arguments.config_file, arguments.opts)
         labelled = tuple(f"{name}_labeled" for name in cfg.DATASETS.TARGET)
         rows = ladder_rows(labelled, cfg.DATASETS.TRAIN)
+        if arguments.jobs < 1:
+            raise InputError(f"--jobs is {arguments.jobs}; it must be 1 or more")
         if not arguments.print_only:
             run_ladder(arguments, rows)
-        print_table(rows, arguments.results, arguments.seeds, list(cfg.DATASETS.TEST))
+        print_table(arguments, rows, list(cfg.DATASETS.TEST))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -4,6 +4,8 @@ python tools/benchmark_step.py [--config-file F] [--steps N] [KEY VALUE ...]
 """
 
 import argparse
+import multiprocessing
+import os
 import platform
 import resource
 import subprocess
@@ -13,13 +15,19 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+# as train_net.py sets them
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import copt_d2  # noqa: F401  isort: skip  (before detectron2, whose warning at import it silences)
+
 import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 from tabulate import tabulate
 
 from copt_d2.data import build_uda_train_loader
-from copt_d2.engine import UDATrainer, load_config
+from copt_d2.engine import UDATrainer, check_config, load_config
 from copt_d2.errors import InputError
 from copt_d2.text import ensure_text_bank
 
@@ -34,6 +42,7 @@ class Stopwatch:
         self.device = device
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.last = time.perf_counter()
+        self.worker_mib: list[float] = []
 
     def lap(self, name: str) -> None:
         """Books the time since the last lap under ``name``."""
@@ -44,7 +53,7 @@ class Stopwatch:
         self.last = now
 
 
-def time_steps(trainer: UDATrainer, steps: int) -> dict[str, list[float]]:
+def time_steps(trainer: UDATrainer, steps: int) -> Stopwatch:
     """Runs ``steps`` iterations as the trainer does, after three that do not count."""
     model, optimizer = trainer.model.train(), trainer.optimizer
     data = iter(build_uda_train_loader(trainer.cfg))
@@ -67,7 +76,18 @@ def time_steps(trainer: UDATrainer, steps: int) -> dict[str, list[float]]:
             watch.lap(f"{name} backward")
         optimizer.step()
         watch.lap("optimizer")
-    return dict(watch.seconds)
+    watch.worker_mib = [peak_mib(process.pid) for process in multiprocessing.active_children()]
+    return watch
+
+
+def peak_mib(pid: int) -> float:
+    """Largest resident memory of a running process so far; 0 where Linux does not tell."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    kib = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(kib[0]) / 1024 if kib else 0.0
 
 
 def describe() -> str:
@@ -81,8 +101,9 @@ def describe() -> str:
     )
 
 
-def print_report(seconds: dict[str, list[float]], images: int) -> None:
+def print_report(watch: Stopwatch, images: int) -> None:
     """One row per part of the step; the median of each, and its share of the sum of medians."""
+    seconds = watch.seconds
     medians = {name: float(np.median(values)) for name, values in seconds.items()}
     total = sum(medians.values())
     rows = [
@@ -95,29 +116,33 @@ def print_report(seconds: dict[str, list[float]], images: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if torch.cuda.is_available():
         print(f"peak GPU memory {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
-    print(f"peak RSS {peak:.0f} MiB (without the loader's worker)")
+    workers = ", ".join(f"{mib:.0f}" for mib in watch.worker_mib) or "none"
+    print(f"peak RSS {peak:.0f} MiB; of the loader's workers: {workers}")
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Reads the config, builds the trainer, times it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", default=str(DEFAULT))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     try:
+        if arguments.steps < 1:
+            raise InputError(f"--steps is {arguments.steps}; it must be 1 or more")
         cfg = load_config(arguments.config_file, arguments.opts)
+        check_config(cfg)
         names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).stuff_classes
         if "CoPTLoss" in cfg.MODEL.UDA.FEATURE_LOSSES:
             cfg.MODEL.COPT.TEXT_BANK = str(ensure_text_bank(cfg, names))
         with tempfile.TemporaryDirectory() as folder:
             cfg.OUTPUT_DIR = folder
-            seconds = time_steps(UDATrainer(cfg), arguments.steps)
+            watch = time_steps(UDATrainer(cfg), arguments.steps)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     print(f"{arguments.config_file}: {describe()}")
-    print_report(seconds, images=2 * cfg.SOLVER.IMS_PER_BATCH)
+    print_report(watch, images=2 * cfg.SOLVER.IMS_PER_BATCH)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The main job on generated scenes: source-only and adapted model, their scores and a picture.
 
-python tools/demo.py [--seed S] [--out output/demo] [--datasets datasets/demo]
+python tools/demo.py [--seed S] [--out output/demo] [--datasets datasets/demo] [KEY VALUE ...]
 """
 
 import argparse
@@ -13,11 +13,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from tabulate import tabulate
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = {"source-only": "configs/baselines/demo_source_only.yaml", "adapted": "configs/demo.yaml"}
 VAL = "cityscapes_fine_sem_seg_val"
+SCENES = ["--source", "120", "--target", "80", "--val", "40", "--width", "512"]
 
 
 def run_tool(name: str, *arguments: str, datasets: Path | None = None) -> None:
@@ -31,12 +33,14 @@ def run_tool(name: str, *arguments: str, datasets: Path | None = None) -> None:
         sys.exit(finished.returncode)
 
 
-def train(name: str, out: Path, datasets: Path, seed: int) -> tuple[dict, float]:
+def train(
+    name: str, out: Path, datasets: Path, seed: int, overrides: list[str]
+) -> tuple[dict, float]:
     """Trains one model; its evaluation record and the seconds it took."""
     folder = out / name
     print(f"\n== {name} ==", flush=True)
     start = time.time()
-    options = ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
+    options = [*overrides, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
     run_tool("train_net.py", "--config-file", str(ROOT / RUNS[name]), *options, datasets=datasets)
     record = json.loads((folder / "evaluation" / f"{VAL}.json").read_text())
     return record, time.time() - start
@@ -52,7 +56,7 @@ def print_scores(records: dict[str, dict]) -> None:
     print(tabulate(rows, headers=["class", *RUNS, "gain"], floatfmt=".1f", missingval="-"))
 
 
-def draw_picture(out: Path, datasets: Path, scenes: int) -> Path:
+def draw_picture(out: Path, datasets: Path, scenes: int, overrides: list[str]) -> Path:
     """Image, both predictions and ground truth of some validation scenes, with a legend."""
     os.environ["DETECTRON2_DATASETS"] = str(datasets)
     from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -68,12 +72,13 @@ def draw_picture(out: Path, datasets: Path, scenes: int) -> Path:
     chosen = {entries[i]["file_name"] for i in np.linspace(0, len(entries) - 1, scenes, dtype=int)}
     predictions: dict[str, list[np.ndarray]] = {file: [] for file in chosen}
     for name in RUNS:
-        cfg = load_config(str(ROOT / RUNS["source-only"]))
+        cfg = load_config(str(ROOT / RUNS["source-only"]), overrides)
         model = build_model(cfg).eval()
         load_student_weights(model.student, str(out / name / "model_final.pth"))
         for batch in build_uda_test_loader(cfg, VAL):
             if batch[0]["file_name"] in chosen:
-                logits = model.inference(batch)[0]["sem_seg"]
+                with torch.no_grad():
+                    logits = model.inference(batch)[0]["sem_seg"]
                 found = logits.argmax(dim=0).byte().cpu().numpy()
                 predictions[batch[0]["file_name"]].append(found)
     table = np.asarray(metadata.label_table, dtype=np.uint8)
@@ -89,32 +94,35 @@ def draw_picture(out: Path, datasets: Path, scenes: int) -> Path:
     titles = ["image", *RUNS, "ground truth"]
     sheet = prediction_sheet(rows, titles, metadata.stuff_classes, metadata.stuff_colors)
     path = out / "demo.png"
-    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
+        sys.exit(f"error: {path} cannot be written: free space or choose another --out")
     return path
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Scenes, two trainings, table, picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0, help="of the scenes and of the training")
     parser.add_argument("--out", type=Path, default=Path("output/demo"), help="runs and picture")
     parser.add_argument("--datasets", type=Path, help="scenes; default datasets/demo_seed<S>")
-    arguments = parser.parse_args()
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="of both trainings")
+    arguments = parser.parse_args(argv)
     datasets = arguments.datasets or Path(f"datasets/demo_seed{arguments.seed}")
     real = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "camvid"
     start = time.time()
-    counts = ["--source", "120", "--target", "80", "--val", "40", "--width", "512"]
     options = ["--out", str(datasets), "--seed", str(arguments.seed)]
-    run_tool("make_scenes.py", "--benchmark", "gta2cs", *counts, *options)
-    results = {name: train(name, arguments.out, datasets, arguments.seed) for name in RUNS}
+    run_tool("make_scenes.py", "--benchmark", "gta2cs", *SCENES, *options)
+    results = {
+        name: train(name, arguments.out, datasets, arguments.seed, arguments.opts) for name in RUNS
+    }
     print()
     print_scores({name: record for name, (record, _) in results.items()})
     for name, (_, seconds) in results.items():
         print(f"{name}: {seconds:.0f} s")
-    print(f"picture: {draw_picture(arguments.out, datasets, scenes=5)}")
+    print(f"picture: {draw_picture(arguments.out, datasets, scenes=5, overrides=arguments.opts)}")
     print(f"all in all: {time.time() - start:.0f} s")
     if real.is_dir():
-        command = "python tools/train_net.py --config-file configs/camvid_day2dusk.yaml"
+        command = f"{sys.executable} tools/train_net.py --config-file configs/camvid_day2dusk.yaml"
         print(f"{real} is there: the same on real photographs: {command}")
 
 

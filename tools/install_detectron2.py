@@ -62,6 +62,14 @@ def pure_wheel(original: Path, folder: Path) -> Path:
 def main() -> None:
     """Installs detectron2 if ``import detectron2`` would fail."""
     if importlib.util.find_spec("detectron2") is not None:
+        command = [sys.executable, "-c", "import detectron2.modeling"]
+        tried = subprocess.run(command, capture_output=True, text=True)
+        if tried.returncode:
+            reason = tried.stderr.strip().splitlines()[-1]
+            sys.exit(
+                f"error: detectron2 is installed but cannot be imported ({reason}); remove it with "
+                f"`{sys.executable} -m pip uninstall detectron2 sal-detectron2` and run this again"
+            )
         print("detectron2 is already installed: nothing to do")
         return
     with tempfile.TemporaryDirectory() as name:

@@ -71,13 +71,16 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file, args.opts)
     cfg.SEED = choose_seed(cfg, args.resume)
     check_config(cfg, training=not args.eval_only)
+    if comm.get_world_size() > 1 and cfg.MODEL.DEVICE == "cpu" and torch.cuda.is_available():
+        raise InputError(
+            "MODEL.DEVICE is cpu, but several processes talk through the GPUs of this machine: "
+            "hide them with CUDA_VISIBLE_DEVICES= or use one process"
+        )
     folder = Path(cfg.OUTPUT_DIR)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        comm.synchronize()  # all have read an earlier config.yaml
-        if comm.is_main_process():
-            name = "config_of_evaluation.yaml" if args.eval_only else "config.yaml"
-            replace_text(folder / name, cfg.dump())
+        if args.eval_only and comm.is_main_process():
+            replace_text(folder / "config_of_evaluation.yaml", cfg.dump())
         for name in ("copt_d2", "detectron2", "fvcore"):
             setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
     except OSError as error:

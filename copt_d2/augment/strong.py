@@ -100,8 +100,10 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     columns = _blur_kernel(_kernel_size(width), sigma, images)
     planes = images.reshape(batch * channels, 1, height, width)
     planes = F.pad(planes, (len(columns) // 2,) * 2 + (len(rows) // 2,) * 2, mode="reflect")
-    planes = F.conv2d(planes, columns.view(1, 1, 1, -1))
-    return F.conv2d(planes, rows.view(1, 1, -1, 1)).reshape(images.shape)
+    # an image keeps its precision where the network runs in bfloat16
+    with torch.autocast(images.device.type, enabled=False):
+        planes = F.conv2d(planes, columns.view(1, 1, 1, -1))
+        return F.conv2d(planes, rows.view(1, 1, -1, 1)).reshape(images.shape)
 
 
 def _draw_factors(strength: float) -> tuple[float, float, float, float]:

@@ -22,7 +22,7 @@ from .random_state import random_state
 
 logger = logging.getLogger("copt_d2.checkpoint")
 NAME = re.compile(r"model_(\d{7})\.pth")
-PARTS = ("model", "optimizer", "scheduler", "data", "iteration", "ranks")
+PARTS = ("model", "optimizer", "scheduler", "data", "iteration", "ranks", "config")
 BROKEN = (
     *(RuntimeError, EOFError, OSError, KeyError, ValueError),
     *(pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError),
@@ -170,11 +170,22 @@ class TrainingCheckpointer:
 
     def load_latest(self) -> dict[str, Any] | None:
         """The newest readable checkpoint; says so when a damaged one is passed over; ``None``
-        without any.
+        without any. All ranks must call it.
 
         Raises:
-            InputError: if there are checkpoints and none of them can be read.
+            InputError: if there are checkpoints and none of them can be read, or if the processes
+                find different ones.
         """
+        state = self._newest_readable()
+        found = comm.all_gather(None if state is None else state["iteration"])
+        if len(set(found)) > 1:
+            raise InputError(
+                f"--resume: the processes find the checkpoints {found} in {self.folder}: "
+                "OUTPUT_DIR must be on a disk that all machines share"
+            )
+        return state
+
+    def _newest_readable(self) -> dict[str, Any] | None:
         files = self.files()
         for path in files:
             try:
@@ -213,12 +224,13 @@ class TrainingCheckpointer:
         """Moves what an earlier run left in the folder to ``previous_<n>``, so that runs do not
         mix.
         """
-        names = ["model_final.pth", "metrics.json", "evaluation"]
+        names = ["model_final.pth", "metrics.json", "evaluation", "config.yaml"]
         left = [*self.files(), *(self.folder / n for n in names), *self.folder.glob("events.*")]
         left = [path for path in left if path.exists()]
         if not any(NAME.fullmatch(path.name) or path.name == "metrics.json" for path in left):
             return
-        number = len(list(self.folder.glob("previous_*"))) + 1
+        numbers = [path.name.removeprefix("previous_") for path in self.folder.glob("previous_*")]
+        number = 1 + max((int(text) for text in numbers if text.isdecimal()), default=0)
         target = self.folder / f"previous_{number}"
         target.mkdir()
         for path in left:

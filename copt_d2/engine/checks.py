@@ -10,12 +10,18 @@ from ..errors import InputError
 RANGES = (
     ("SEED", 0, 2**31),
     ("SOLVER.MAX_ITER", 1, float("inf")),
+    ("SOLVER.BASE_LR", 0, float("inf")),
+    ("SOLVER.HEAD_LR_MULTIPLIER", 0, float("inf")),
+    ("SOLVER.WEIGHT_DECAY", 0, float("inf")),
+    ("SOLVER.WEIGHT_DECAY_NORM", 0, float("inf")),
     ("SOLVER.WARMUP_ITERS", 0, float("inf")),
     ("SOLVER.LOG_PERIOD", 0, float("inf")),
     ("SOLVER.IMAGE_PERIOD", 0, float("inf")),
     ("TEST.PICTURES", 0, float("inf")),
     ("MODEL.UDA.TEACHER_ALPHA", 0, 1),
     ("MODEL.UDA.PSEUDO_THRESHOLD", 0, 1),
+    ("MODEL.UDA.IGNORE_TOP", 0, float("inf")),
+    ("MODEL.UDA.IGNORE_BOTTOM", 0, float("inf")),
     ("MODEL.UDA.JITTER_PROBABILITY", 0, 1),
     ("MODEL.UDA.BLUR_PROBABILITY", 0, 1),
     ("MODEL.UDA.MASK_RATIO", 0, 1),
@@ -40,26 +46,75 @@ def check_config(cfg: CfgNode, training: bool = True) -> None:
         if not low <= value <= high:
             limits = f"{low} or more" if high == float("inf") else f"between {low} and {high}"
             raise InputError(f"{key} is {value}; it must be {limits}")
-    if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
-        known = ", ".join(sorted(name for name, _ in META_ARCH_REGISTRY))
+    ours = sorted(n for n, built in META_ARCH_REGISTRY if hasattr(built, "training_phases"))
+    if cfg.MODEL.META_ARCHITECTURE not in ours:
         raise InputError(
-            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is unknown; there are {known}"
+            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is no registered model with "
+            f"training_phases; there are {', '.join(ours)}"
         )
+    _check_test_keys(cfg)
+    if training:
+        _check_training_keys(cfg)
     for key in ("TRAIN", "TARGET", "TEST") if training else ("TEST",):
         for name in cfg.DATASETS[key]:
             _check_dataset(cfg, f"DATASETS.{key}", name)
-    if training and not cfg.DATASETS.TRAIN:
+
+
+def _check_training_keys(cfg: CfgNode) -> None:
+    """What fits together in training."""
+    uda, crop = cfg.MODEL.UDA, cfg.INPUT.CROP
+    for key in ("TRAIN", "TARGET"):
+        names = cfg.DATASETS[key]
+        if len(set(names)) < len(names):
+            raise InputError(f"DATASETS.{key} {tuple(names)} names a data set twice")
+    if not cfg.DATASETS.TRAIN:
         raise InputError("DATASETS.TRAIN is empty; name at least one labelled data set")
-    block, crop = cfg.MODEL.UDA.MASK_BLOCK_SIZE, cfg.INPUT.CROP.SIZE
-    if training and "masked" in cfg.MODEL.UDA.PHASES and round(min(crop) / block) == 0:
+    if not uda.PHASES or len(set(uda.PHASES)) < len(uda.PHASES):
         raise InputError(
-            f"MODEL.UDA.MASK_BLOCK_SIZE is {block}: a crop of INPUT.CROP.SIZE {tuple(crop)} has no "
-            "such patch; make one smaller or the other larger"
+            f"MODEL.UDA.PHASES is {tuple(uda.PHASES)}; it must name some of 'source', 'mixed', "
+            "'masked', each once"
         )
-    if training and not cfg.DATASETS.TARGET and set(cfg.MODEL.UDA.PHASES) - {"source"}:
+    if uda.FEATURE_LOSSES and set(uda.PHASES) <= {"mixed", "masked"}:
         raise InputError(
-            f"MODEL.UDA.PHASES {tuple(cfg.MODEL.UDA.PHASES)} need target images: name a data set "
+            f"MODEL.UDA.FEATURE_LOSSES {tuple(uda.FEATURE_LOSSES)} belong to the phase 'source', "
+            f"which MODEL.UDA.PHASES {tuple(uda.PHASES)} lacks"
+        )
+    if not cfg.DATASETS.TARGET and set(uda.PHASES) - {"source"}:
+        raise InputError(
+            f"MODEL.UDA.PHASES {tuple(uda.PHASES)} need target images: name a data set "
             "in DATASETS.TARGET, or leave only the phase 'source'"
+        )
+    if not crop.ENABLED:
+        raise InputError(
+            "INPUT.CROP.ENABLED is False; training needs images of one size: leave it True and "
+            "set INPUT.CROP.SIZE to the size of the images"
+        )
+    if len(crop.SIZE) == 2 and "masked" in uda.PHASES:
+        block = uda.MASK_BLOCK_SIZE
+        if round(min(crop.SIZE) / block) == 0:
+            raise InputError(
+                f"MODEL.UDA.MASK_BLOCK_SIZE is {block}: a crop of INPUT.CROP.SIZE "
+                f"{tuple(crop.SIZE)} has no such patch; make one smaller or the other larger"
+            )
+
+
+def _check_test_keys(cfg: CfgNode) -> None:
+    """Windows without gaps, and classes that exist."""
+    window, stride = tuple(cfg.TEST.WINDOW), tuple(cfg.TEST.STRIDE)
+    for key, value in (("TEST.WINDOW", window), ("TEST.STRIDE", stride)):
+        if value and (len(value) != 2 or min(value) < 1):
+            raise InputError(f"{key} is {value}; it must be (height, width) in pixels, or empty")
+    if stride and not window:
+        raise InputError(f"TEST.STRIDE is {stride} but TEST.WINDOW is empty; set both or none")
+    if any(step > side for step, side in zip(stride, window, strict=False)):
+        raise InputError(
+            f"TEST.STRIDE {stride} is larger than TEST.WINDOW {window}: pixels would be left out"
+        )
+    classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    outside = [train_id for train_id in cfg.TEST.CLASSES if not 0 <= train_id < classes]
+    if outside:
+        raise InputError(
+            f"TEST.CLASSES {outside} are no train ids of MODEL.SEM_SEG_HEAD.NUM_CLASSES {classes}"
         )
 
 

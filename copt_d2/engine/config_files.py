@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -13,6 +14,12 @@ from ..config import add_copt_config
 from ..errors import InputError
 
 UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: ([\w.]+)")
+# keys that may change between two parts of a run without changing its weights
+FREE = (
+    *("OUTPUT_DIR", "TEST.", "DATASETS.TEST", "INPUT.TEST_RESIZE", "DATALOADER.NUM_WORKERS"),
+    *("SOLVER.CHECKPOINT_PERIOD", "SOLVER.LOG_PERIOD", "SOLVER.IMAGE_PERIOD"),
+    *("MODEL.DEVICE", "MODEL.WEIGHTS", "MODEL.COPT.TEXT_BANK", "MODEL.TIMM.WEIGHTS"),
+)
 # what detectron2, fvcore and yacs raise on keys and values that do not fit, in their words
 MISFITS = (KeyError, ValueError, AssertionError, TypeError, AttributeError)
 
@@ -40,8 +47,10 @@ def _merge_file(cfg: CfgNode, file: str) -> None:
     try:
         cfg.merge_from_file(file, allow_unsafe=False)
     except yaml.constructor.ConstructorError as error:
+        mark = error.problem_mark
+        where = f"{mark.name}, line {mark.line + 1}" if mark else file
         raise InputError(
-            f"{file}: a config is data, this YAML tag is not allowed: {error.problem}"
+            f"{where}: a config is data, this YAML tag is not allowed: {error.problem}"
         ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
@@ -77,6 +86,26 @@ def _check_device(cfg: CfgNode) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} cannot be used: {reason}") from error
+
+
+def config_changes(earlier: str, cfg: CfgNode) -> list[str]:
+    """Keys whose value decides what a training does and has changed, as "KEY old -> new".
+
+    Args:
+        earlier: the YAML text of the earlier config.
+        cfg: the config now.
+    """
+    before, now = dict(_values(yaml.safe_load(earlier))), dict(_values(yaml.safe_load(cfg.dump())))
+    changed = [key for key in now if not key.startswith(FREE) and before.get(key) != now[key]]
+    return [f"{key} {before.get(key)} -> {now[key]}" for key in changed]
+
+
+def _values(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _values(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:

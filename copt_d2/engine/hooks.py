@@ -9,7 +9,12 @@ import torch
 from detectron2.data import MetadataCatalog
 from detectron2.engine import HookBase
 from detectron2.engine.hooks import PeriodicWriter
-from detectron2.utils.events import EventWriter
+from detectron2.utils.events import (
+    CommonMetricPrinter,
+    EventWriter,
+    JSONWriter,
+    TensorboardXWriter,
+)
 from torch import Tensor
 
 from ..evaluation.pictures import colour_map
@@ -42,6 +47,16 @@ class Periodic(HookBase):
         """Counts steps from 1."""
         if is_due(self.trainer.iter + 1, self.trainer.max_iter, [self.period]):
             self.function()
+
+
+def build_writers(folder: str, max_iter: int, start: int) -> list[EventWriter]:
+    """The log's lines, metrics.json and TensorBoard, for a run that goes on at ``start``."""
+    return [
+        CommonMetricPrinter(max_iter),
+        JSONWriter(str(Path(folder) / "metrics.json")),
+        # what a killed run has shown beyond its last checkpoint is hidden
+        TensorboardXWriter(folder, purge_step=start),
+    ]
 
 
 class WriteEvents(PeriodicWriter):

@@ -35,7 +35,7 @@ def _say_once(message: str) -> None:
     """Under torchrun several processes may have found the same mistake: rank 0 says it, and the
     others only if nobody has ended them meanwhile, that is, if rank 0 has found nothing.
     """
-    if comm.get_rank() > 0:
+    if int(os.environ["RANK"]) > 0:
         time.sleep(PATIENCE)
     _say(message)
 
@@ -106,6 +106,12 @@ def _worker(messages: SimpleQueue, processes: int, main: Callable[..., None], *a
 def _join_torchrun(main: Callable[..., None], args: tuple[Any, ...]) -> None:
     local_processes = int(os.environ["LOCAL_WORLD_SIZE"])
     has_gpu = torch.cuda.is_available()
+    if has_gpu and local_processes > torch.cuda.device_count():
+        _say_once(
+            f"torchrun starts {local_processes} processes here, but this machine has "
+            f"{torch.cuda.device_count()} GPUs: lower --nproc-per-node"
+        )
+        sys.exit(1)
     if has_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if has_gpu else "gloo")

@@ -14,20 +14,17 @@ from detectron2.config import CfgNode
 from detectron2.engine import TrainerBase, hooks
 from detectron2.modeling import build_model
 from detectron2.utils import comm
-from detectron2.utils.events import (
-    CommonMetricPrinter,
-    EventStorage,
-    JSONWriter,
-    TensorboardXWriter,
-)
+from detectron2.utils.events import EventStorage
 from torch import Tensor
 
 from ..data import build_uda_train_loader
 from ..errors import InputError
-from ..solver import build_lr_scheduler, build_optimizer
+from ..solver import build_lr_scheduler, build_optimizer, load_optimizer_state
 from .checkpointing import TrainingCheckpointer, load_student_weights, rank_buffers
+from .config_files import config_changes
 from .evaluate import evaluate
-from .hooks import ImageLogger, Periodic, TeacherUpdate, WriteEvents, cut_metrics
+from .files import replace_text
+from .hooks import ImageLogger, Periodic, TeacherUpdate, WriteEvents, build_writers, cut_metrics
 from .processes import average_gradients, broadcast_model
 from .random_state import kept_random_state, restore_random_state
 
@@ -69,18 +66,9 @@ class UDATrainer(TrainerBase):
         ]
         if comm.is_main_process():
             built.append(ImageLogger(solver.IMAGE_PERIOD, self.cfg.DATASETS.TRAIN[0]))
-            built.append(self._build_writers())
+            writers = build_writers(self.cfg.OUTPUT_DIR, self.max_iter, self.start_iter)
+            built.append(WriteEvents(writers, [solver.LOG_PERIOD, self.cfg.TEST.EVAL_PERIOD]))
         return [*built, Periodic(solver.CHECKPOINT_PERIOD, self.save_checkpoint)]
-
-    def _build_writers(self) -> WriteEvents:
-        folder = Path(self.cfg.OUTPUT_DIR)
-        writers = [
-            CommonMetricPrinter(self.max_iter),
-            JSONWriter(str(folder / "metrics.json")),
-            # what a killed run has shown beyond its last checkpoint is hidden
-            TensorboardXWriter(str(folder), purge_step=self.start_iter),
-        ]
-        return WriteEvents(writers, [self.cfg.SOLVER.LOG_PERIOD, self.cfg.TEST.EVAL_PERIOD])
 
     # state
 
@@ -93,11 +81,14 @@ class UDATrainer(TrainerBase):
             self._restore(state)
         elif resume:
             logger.warning("--resume: no checkpoint in %s, starting anew", self.cfg.OUTPUT_DIR)
-        if state is None:
-            if comm.is_main_process():
+        if state is None and self.cfg.MODEL.WEIGHTS:
+            self._load_initial_weights()
+        comm.synchronize()  # all have read their files, which may lie in this very folder
+        if comm.is_main_process():
+            if state is None:
                 self.checkpointer.set_aside_earlier_run()
-            if self.cfg.MODEL.WEIGHTS:
-                self._load_initial_weights()
+            # not earlier: until here, the folder belongs to the earlier run
+            replace_text(Path(self.cfg.OUTPUT_DIR) / "config.yaml", self.cfg.dump())
         comm.synchronize()
         broadcast_model(self.model)
         if state is not None:
@@ -136,9 +127,7 @@ class UDATrainer(TrainerBase):
             )
 
     def _data_order(self) -> dict[str, Any]:
-        """Sample k of a domain is a function of these and k, so they and the iteration fix the
-        order.
-        """
+        """What fixes, with the iteration, which images come next."""
         return {
             "seed": self.cfg.SEED,
             "batch": self.cfg.SOLVER.IMS_PER_BATCH,
@@ -153,15 +142,19 @@ class UDATrainer(TrainerBase):
                 f"the config says {self._data_order()}: set SEED, SOLVER.IMS_PER_BATCH and "
                 "DATASETS back, or choose another OUTPUT_DIR"
             )
+        changes = ", ".join(config_changes(state["config"], self.cfg))
+        if changes:
+            logger.warning("--resume: the config has changed and counts from here on: %s", changes)
         try:
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer_state(self.optimizer, state["optimizer"])
         except (RuntimeError, ValueError) as error:
             detail = " ".join(str(error).split())[:200]
             raise InputError(
                 f"--resume: what is in {self.cfg.OUTPUT_DIR} does not fit the config: {detail}"
             ) from error
-        self.scheduler.load_state_dict(state["scheduler"])
+        done = state["scheduler"]["last_epoch"]
+        self.scheduler = build_lr_scheduler(self.cfg, self.optimizer, done)
         self.start_iter = state["iteration"]
         if self.start_iter > self.max_iter:
             raise InputError(

@@ -46,7 +46,11 @@ def predict_windows(
         stride: (h, w) step between windows.
     Returns:
         (N, K, H, W) averaged logits.
+    Raises:
+        ValueError: if a stride is not positive or larger than its window: pixels would be left out.
     """
+    if not all(0 < step <= side for step, side in zip(stride, window, strict=True)):
+        raise ValueError(f"a stride lies between 1 and the window {window}, not {stride}")
     height, width = images.shape[-2:]
     total = None
     count = images.new_zeros(1, 1, height, width)

@@ -1,6 +1,17 @@
 """Optimizer and learning-rate schedule."""
 
-from .build import build_lr_scheduler, build_optimizer, parameter_groups
+from .build import (
+    build_lr_scheduler,
+    build_optimizer,
+    load_optimizer_state,
+    parameter_groups,
+)
 from .schedule import poly_warmup_factor
 
-__all__ = ["build_lr_scheduler", "build_optimizer", "parameter_groups", "poly_warmup_factor"]
+__all__ = [
+    "build_lr_scheduler",
+    "build_optimizer",
+    "load_optimizer_state",
+    "parameter_groups",
+    "poly_warmup_factor",
+]

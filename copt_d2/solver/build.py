@@ -5,11 +5,8 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from .schedule import poly_warmup_factor
-
-NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
@@ -18,17 +15,10 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
 
     1. ``head`` in the name: learning rate times HEAD_LR_MULTIPLIER, weight decay (norms inside
        heads included);
-    2. ``norm`` in the name, or a parameter of a normalisation layer (timm names some of them
-       ``bn``): no decay;
-    3. the rest: weight decay, biases included.
+    2. ``norm`` in the name: no decay;
+    3. the rest: weight decay, biases included, and norms that are named otherwise (timm's ``bn``).
     """
     solver = cfg.SOLVER
-    in_norms = {
-        id(parameter)
-        for module in model.modules()
-        if isinstance(module, NORMS)
-        for parameter in module.parameters(recurse=False)
-    }
     head: dict[str, Any] = {"name": "head", "params": [], "weight_decay": solver.WEIGHT_DECAY}
     head["lr"] = solver.BASE_LR * solver.HEAD_LR_MULTIPLIER
     norm = {"name": "norm", "params": [], "lr": solver.BASE_LR}
@@ -40,7 +30,7 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
             continue
         if "head" in name:
             head["params"].append(parameter)
-        elif "norm" in name or id(parameter) in in_norms:
+        elif "norm" in name:
             norm["params"].append(parameter)
         else:
             rest["params"].append(parameter)
@@ -52,10 +42,29 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.AdamW:
     return torch.optim.AdamW(parameter_groups(cfg, model), betas=(0.9, 0.999), eps=1e-8)
 
 
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Takes the moments and step counts over; rates and decays stay as the config has them.
+
+    Raises:
+        ValueError: if the state is of other parameter groups.
+    """
+    options = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, built in zip(optimizer.param_groups, options, strict=True):
+        group.update(built)
+
+
 def build_lr_scheduler(
-    cfg: CfgNode, optimizer: torch.optim.Optimizer
+    cfg: CfgNode, optimizer: torch.optim.Optimizer, iteration: int = 0
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Scales all groups by :func:`poly_warmup_factor` of the iteration."""
+    """Scales all groups by :func:`poly_warmup_factor`.
+
+    Args:
+        iteration: the one that comes next; with a resumed run, not the first.
+    """
     solver = cfg.SOLVER
 
     def factor(iteration: int) -> float:
@@ -64,4 +73,4 @@ def build_lr_scheduler(
             *(solver.WARMUP_FACTOR, solver.POLY_POWER),
         )
 
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor, last_epoch=iteration - 1)

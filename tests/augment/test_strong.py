@@ -59,6 +59,14 @@ def test_kernel_size_follows_the_axis(length, size):
     assert (response[0, 0, :, 0] > 0).sum() == size
 
 
+def test_blur_keeps_float32_in_an_autocast_region():
+    images = torch.rand(1, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        blurred = gaussian_blur(images, 1.0)
+    assert blurred.dtype == torch.float32
+    assert torch.equal(blurred, gaussian_blur(images, 1.0))
+
+
 def test_blur_of_a_constant_is_the_constant():
     images = torch.full((1, 2, 33, 47), 0.3)
     torch.testing.assert_close(gaussian_blur(images, 1.15), images)

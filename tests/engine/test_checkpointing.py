@@ -14,7 +14,8 @@ from copt_d2.engine.checkpointing import (
 )
 from copt_d2.errors import InputError
 
-STATE = {"model": {"weight": torch.arange(300.0)}, "optimizer": {}, "scheduler": {}, "data": {}}
+EMPTY = {"optimizer": {}, "scheduler": {}, "data": {}, "config": ""}
+STATE = {"model": {"weight": torch.arange(300.0)}, **EMPTY}
 
 
 def write(checkpointer, *iterations):

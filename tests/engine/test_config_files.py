@@ -75,7 +75,8 @@ def test_tags_are_refused_not_executed(write, tmp_path, tag, in_base):
     if in_base:
         file = write("_BASE_: config.yaml\n", "outer.yaml")
     text = message(file)
-    assert text.startswith(f"{file}: a config is data, this YAML tag is not allowed: ")
+    inner = tmp_path / "config.yaml"  # which has the tag, also where another file builds on it
+    assert text.startswith(f"{inner}, line 1: a config is data, this YAML tag is not allowed: ")
     assert tag.split()[0].lstrip("!").removeprefix("python/") in text
     assert not trace.exists()
 

@@ -80,13 +80,26 @@ def test_more_processes_than_gpus(capsys, monkeypatch):
     assert capsys.readouterr().err == "error: --num-gpus 3, but this machine has 1\n"
 
 
+def test_more_processes_of_torchrun_than_gpus(capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    for name, value in {"TORCHELASTIC_RUN_ID": "t", "LOCAL_WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert ended(print) == 1
+    assert capsys.readouterr().err == (
+        "error: torchrun starts 2 processes here, but this machine has 1 GPUs: lower "
+        "--nproc-per-node\n"
+    )
+
+
 def test_other_ranks_of_torchrun_wait_before_they_speak(capsys, monkeypatch):
     """Rank 0 speaks at once; the others after torchrun would have ended them."""
     waited = []
     monkeypatch.setattr("time.sleep", waited.append)
+    monkeypatch.setenv("RANK", "0")
     _say_once("a mistake")
     assert waited == []
-    monkeypatch.setattr("detectron2.utils.comm.get_rank", lambda: 1)
+    monkeypatch.setenv("RANK", "1")
     _say_once("a mistake")
     assert len(waited) == 1
     assert waited[0] >= 1

@@ -4,6 +4,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -125,3 +126,29 @@ def start(processes):
         if process.is_alive():
             process.kill()
         process.join()
+
+
+@pytest.fixture
+def own_data(camvid, tmp_path, monkeypatch):
+    """A copy of the data that a test may damage."""
+    shutil.copytree(camvid, tmp_path / "sets")
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "sets"))
+    return tmp_path / "sets" / "camvid"
+
+
+@pytest.fixture(scope="module")
+def four_steps(arguments, camvid, cache, tmp_path_factory):
+    """Output folder of a run of four steps, checkpoints after 3 and 4; not to be changed."""
+    output = tmp_path_factory.mktemp("four_steps")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DETECTRON2_DATASETS", str(camvid))
+        patch.setenv("COPT_D2_CACHE", str(cache))
+        in_process.train_net.run(arguments(output, SOLVER__MAX_ITER=4))
+    return output
+
+
+@pytest.fixture
+def output(four_steps, tmp_path):
+    """A copy of that run that a test may damage."""
+    shutil.copytree(four_steps, tmp_path / "run")
+    return tmp_path / "run"

@@ -147,7 +147,7 @@ def wait_for_lines(process, output, lines):
 
 @pytest.mark.slow
 def test_killed_at_random_moments(start, arguments, train, tmp_path):
-    """SIGKILL three times in one run of 24 steps that writes a checkpoint after every second."""
+    """SIGKILL five times in one run of 24 steps that writes a checkpoint after every second."""
     options = {
         **{"SOLVER__MAX_ITER": 24, "SOLVER__CHECKPOINT_PERIOD": 2, "SOLVER__LOG_PERIOD": 1},
         "DATALOADER__NUM_WORKERS": 1,
@@ -155,10 +155,10 @@ def test_killed_at_random_moments(start, arguments, train, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(whole, **options)
     draw = random.Random(5)
-    for first in (2, 8, 14):
+    for first in (2, 6, 10, 14, 18):
         argv = arguments(killed, "--resume", **options)
         process = start(in_process.run, argv, tmp_path / "said")
-        wait_for_lines(process, killed, first + draw.randrange(5))
+        wait_for_lines(process, killed, first + draw.randrange(3))
         time.sleep(draw.uniform(0, 0.1))
         process.kill()
         process.join()

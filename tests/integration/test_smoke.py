@@ -1,6 +1,7 @@
 """The smoke config trains, evaluates and writes what the specification of outputs lists."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import in_process
 import numpy as np
 import pytest
 import torch
-from command_line import SMOKE
+from command_line import ROOT, SMOKE
 from comparing import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -17,6 +18,7 @@ from copt_d2.engine.checkpointing import read_checkpoint
 
 pytestmark = pytest.mark.integration
 
+SHEET = ROOT / "output" / "tests" / "prediction_sheet.png"
 LOSSES = {
     *("loss_source_ce", "loss_source_feature_distance", "loss_source_copt"),
     *("loss_mixed_ce", "loss_masked_ce", "total_loss"),
@@ -105,6 +107,9 @@ def test_prediction_sheet_shows_images_predictions_and_truth(smoke):
     assert (truth == road).all(axis=1).mean() > 0.1
     dusk = sheet[24:, :320]
     assert dusk[..., 2].mean() > dusk[..., 0].mean()  # the frames are bluish
+    # where a person can look at it after the tests
+    SHEET.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, SHEET)
 
 
 def test_evaluating_the_checkpoint_gives_the_same_scores(smoke, tmp_path):

@@ -28,6 +28,14 @@ def test_output_holds_logits_features_and_images():
     assert output.box is None
 
 
+def test_a_box_is_the_whole_image(tiny_cfg):
+    network = build_segmentation_network(tiny_cfg).eval()
+    images = torch.randn(1, 3, 32, 64)
+    assert torch.equal(network(images, (0, 32, 0, 64)).logits, network(images).logits)
+    with pytest.raises(ValueError, match="no detail crop"):
+        network(images, (0, 32, 0, 32))
+
+
 @pytest.mark.parametrize("mode", [True, False])
 def test_predict_enlarges_to_the_image(mode):
     network = EncoderDecoder(Encoder(), Head()).train(mode)

@@ -72,6 +72,12 @@ def test_a_pointwise_model_is_not_changed_by_windows():
     torch.testing.assert_close(actual, predict(images))
 
 
+@pytest.mark.parametrize("stride", [(0, 4), (4, 9), (-1, 4)])
+def test_a_stride_that_leaves_pixels_out_is_refused(stride):
+    with pytest.raises(ValueError, match=r"between 1 and the window \(4, 8\)"):
+        predict_windows(lambda x: x, torch.zeros(1, 3, 20, 20), (4, 8), stride)
+
+
 def test_an_image_smaller_than_the_window_is_predicted_at_once():
     calls = []
 

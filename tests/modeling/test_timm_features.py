@@ -41,9 +41,12 @@ def trained(backbone):
         ("test_efficientnet", (24, 32, 48, 64)),
         ("resnet18", (64, 128, 256, 512)),
         ("convnext_atto", (40, 80, 160, 320)),
+        # maps with the channels last
+        ("test_mambaout", (16, 32, 48, 64)),
+        ("swin_tiny_patch4_window7_224", (96, 192, 384, 768)),
     ],
 )
-def test_maps_of_four_architectures(name, channels):
+def test_maps_of_six_architectures(name, channels):
     backbone = TimmBackbone(name)
     maps = backbone(torch.randn(2, 3, 64, 96))
     shapes = backbone.output_shape()

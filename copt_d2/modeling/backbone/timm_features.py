@@ -2,13 +2,16 @@
 
 import difflib
 import importlib.util
+import pickle
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -57,10 +60,23 @@ def _read_weights(name: str, source: str) -> dict[str, Tensor]:
     path = Path(source)
     if not path.is_file():
         raise InputError(f"MODEL.TIMM.WEIGHTS: no such file {source}")
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return state.get("state_dict", state)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"MODEL.TIMM.WEIGHTS {source} is no file of tensors; Python objects are never executed"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, SafetensorError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"MODEL.TIMM.WEIGHTS {source} cannot be read ({reason})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict):
+        raise InputError(f"MODEL.TIMM.WEIGHTS {source} holds a {type(state).__name__}, no tensors")
+    return state
 
 
 def _create_encoder(name: str, pretrained: bool, drop_path_rate: float) -> nn.Module:
@@ -68,7 +84,9 @@ def _create_encoder(name: str, pretrained: bool, drop_path_rate: float) -> nn.Mo
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3) or ["tf_efficientnet_lite0"]
         raise InputError(f"MODEL.TIMM.NAME {name!r} is no timm model; near: {', '.join(near)}")
-    options = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
+    options: dict[str, Any] = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
+    if name.startswith("swin"):  # the only family that insists on the size it was trained with
+        options["strict_img_size"] = False
     try:
         return timm.create_model(name, pretrained=pretrained, features_only=True, **options)
     except (RuntimeError, AttributeError, TypeError) as error:
@@ -114,6 +132,8 @@ class TimmBackbone(Backbone):
             raise InputError(
                 f"MODEL.TIMM.NAME {name!r} has maps at strides {reductions}, not at 4, 8, 16, 32"
             )
+        # Swin and its relatives hand out (N, H, W, C)
+        self._channels_last_output = getattr(self.encoder, "output_fmt", "NCHW") == "NHWC"
         channels = self.encoder.feature_info.channels()
         self._shapes = {
             stage: ShapeSpec(channels=channels[self._index[stage]], stride=stride)
@@ -174,6 +194,8 @@ class TimmBackbone(Backbone):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) -> res2..res5, (N, C_i, H / stride, W / stride), the encoder rounds."""
         maps = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        if self._channels_last_output:
+            maps = [features.permute(0, 3, 1, 2) for features in maps]
         return {stage: maps[index] for stage, index in self._index.items()}
 
     def output_shape(self) -> dict[str, ShapeSpec]:

@@ -106,6 +106,8 @@ class CoPTLoss(FeatureLoss):
             () float32; 0 with zero gradient where no class is present.
         """
         means, mass = class_means(features, labels, len(self.memory_bank), mode=self.pooling)
+        dtype = self.memory_bank.dtype  # not that of float64 features
+        means, mass = means.to(dtype), mass.to(dtype)
         if self.decay == 0.0:
             return covariance_loss(means, mass, self.text_covariance, metric=self.metric)[0]
         if self.bank_init == "first":

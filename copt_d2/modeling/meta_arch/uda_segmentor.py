@@ -146,7 +146,8 @@ class UDASegmentor(nn.Module):
         if self.teacher is None:
             return
         pseudo = self.teacher.pseudo_labels(target)
-        self.diagnostics["pseudo_label_weight"] = pseudo.weights.mean().detach()
+        # the share of confident pixels: all trusted pixels have it as their weight
+        self.diagnostics["pseudo_label_weight"] = pseudo.weights.amax().detach()
         if "mixed" in self.phases:
             yield self.mixed_losses(source, target, pseudo, draws)
         if "masked" in self.phases:
@@ -154,7 +155,7 @@ class UDASegmentor(nn.Module):
 
     def source_losses(self, source: DomainBatch, draws: StepDraws) -> Losses:
         """Supervised loss and the losses on the source features (feature distance, CoPT)."""
-        output = self._run_student(source.images, draws.source_box)
+        output = self.student(source.images, draws.source_box)
         losses = self._segmentation_losses(output, source.labels, None, "source")
         for key, loss in self.feature_losses.items():
             losses[f"loss_source_{key}"] = loss.on_output(output, source.labels)
@@ -173,7 +174,7 @@ class UDASegmentor(nn.Module):
         labels = mix(masks, source.labels, pseudo.labels)
         weights = mix(masks, torch.ones_like(pseudo.weights), pseudo.weights)
         images = self._augment(images, draws.mixed_strong, shared=False)
-        output = self._run_student(images, draws.mixed_box)
+        output = self.student(images, draws.mixed_box)
         return self._segmentation_losses(output, labels, weights, "mixed")
 
     def masked_losses(self, target: DomainBatch, pseudo: PseudoLabels, draws: StepDraws) -> Losses:
@@ -186,13 +187,9 @@ class UDASegmentor(nn.Module):
             visible = patch_mask(
                 images.shape, self.mask_ratio, self.mask_block_size, device=images.device
             )
-        output = self._run_student(images * visible, draws.masked_box)
+        output = self.student(images * visible, draws.masked_box)
         losses = self._segmentation_losses(output, pseudo.labels, pseudo.weights, "masked")
         return {name: self.mask_weight * loss for name, loss in losses.items()}
-
-    def _run_student(self, images: Tensor, box: tuple[int, int, int, int] | None) -> SegOutput:
-        """The student on one batch; ``box`` replays the detail crop of a two-resolution student."""
-        return self.student(images) if box is None else self.student(images, box)
 
     def _segmentation_losses(
         self, output: SegOutput, labels: Tensor, weights: Tensor | None, phase: str

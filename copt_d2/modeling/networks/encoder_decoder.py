@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
-from ...structures import SegOutput
+from ...structures import Box, SegOutput
 
 
 class EncoderDecoder(nn.Module):
@@ -22,8 +22,15 @@ class EncoderDecoder(nn.Module):
         self.backbone = backbone
         self.sem_seg_head = sem_seg_head
 
-    def forward(self, images: Tensor) -> SegOutput:
-        """(N, 3, H, W), normalised -> logits (N, K, H/4, W/4) and features."""
+    def forward(self, images: Tensor, crop_box: Box | None = None) -> SegOutput:
+        """(N, 3, H, W), normalised -> logits (N, K, H/4, W/4) and features.
+
+        Raises:
+            ValueError: if ``crop_box`` is not the whole image: only HRDA looks at a crop.
+        """
+        whole = (0, images.shape[-2], 0, images.shape[-1])
+        if crop_box is not None and tuple(crop_box) != whole:
+            raise ValueError(f"one resolution has no detail crop: a box is {whole}, not {crop_box}")
         features = self.backbone(images)
         logits = self.sem_seg_head.layers(features)
         return SegOutput(logits, features=features, images=images)

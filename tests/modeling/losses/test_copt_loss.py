@@ -22,6 +22,18 @@ def expected_step(features, labels, bank, decay, metric="cosine", pooling="neare
     return reference.covariance_loss(means, mass, text_cov, bank, decay=decay, metric=metric)
 
 
+def test_float64_features_and_a_float64_loss():
+    features, labels = batch(0)
+    single, double = CoPTLoss(TEXT, channels=7), CoPTLoss(TEXT, channels=7).double()
+    assert single(features, labels).dtype == torch.float32
+    value = double(features, labels)
+    assert value.dtype == torch.float64
+    means, mass = reference.class_means(features, labels, 5)
+    bank = torch.zeros(5, 7, dtype=torch.float64)
+    expected, _ = reference.covariance_loss(means, mass, double.text_covariance, bank, decay=0.5)
+    torch.testing.assert_close(value, expected)
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("metric", ["cosine", "l1", "l2"])
 @pytest.mark.parametrize("pooling", ["nearest", "area", "bilinear"])
