@@ -1,9 +1,12 @@
 """What can be seen from the config alone, before any work: names, ranges, classes."""
 
-from detectron2.config import CfgNode
+from typing import Any
+
+from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 
+from ..config import add_copt_config
 from ..errors import InputError
 
 # key, smallest and largest value
@@ -28,6 +31,22 @@ RANGES = (
     ("MODEL.UDA.MASK_BLOCK_SIZE", 1, float("inf")),
     ("MODEL.SEM_SEG_HEAD.DROPOUT", 0, 1),
 )
+# detectron2's keys that mean nothing here: whoever sets one expects an effect
+WITHOUT_EFFECT = (
+    *(f"SOLVER.{key}" for key in ("BASE_LR_END", "BIAS_LR_FACTOR", "CLIP_GRADIENTS.ENABLED")),
+    *(f"SOLVER.{key}" for key in ("GAMMA", "LR_SCHEDULER_NAME", "MOMENTUM", "NESTEROV", "STEPS")),
+    *(f"SOLVER.{key}" for key in ("NUM_DECAYS", "REFERENCE_WORLD_SIZE", "RESCALE_INTERVAL")),
+    *(f"SOLVER.{key}" for key in ("WARMUP_METHOD", "WEIGHT_DECAY_BIAS")),
+    *(f"INPUT.{key}" for key in ("FORMAT", "CROP.TYPE", "MAX_SIZE_TEST", "MAX_SIZE_TRAIN")),
+    *(f"INPUT.{key}" for key in ("MIN_SIZE_TEST", "MIN_SIZE_TRAIN", "MIN_SIZE_TRAIN_SAMPLING")),
+    *("TEST.AUG.ENABLED", "TEST.PRECISE_BN.ENABLED", "DATALOADER.SAMPLER_TRAIN", "VIS_PERIOD"),
+)
+
+
+def _value(cfg: CfgNode, key: str) -> Any:
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
 
 
 def check_config(cfg: CfgNode, training: bool = True) -> None:
@@ -40,12 +59,15 @@ def check_config(cfg: CfgNode, training: bool = True) -> None:
         InputError: naming the first key or folder that is wrong.
     """
     for key, low, high in RANGES:
-        value = cfg
-        for part in key.split("."):
-            value = value[part]
+        value = _value(cfg, key)
         if not low <= value <= high:
             limits = f"{low} or more" if high == float("inf") else f"between {low} and {high}"
             raise InputError(f"{key} is {value}; it must be {limits}")
+    defaults = get_cfg()
+    add_copt_config(defaults)
+    for key in WITHOUT_EFFECT:
+        if _value(cfg, key) != _value(defaults, key):
+            raise InputError(f"{key} is {_value(cfg, key)}, but it has no effect here: remove it")
     ours = sorted(n for n, built in META_ARCH_REGISTRY if hasattr(built, "training_phases"))
     if cfg.MODEL.META_ARCHITECTURE not in ours:
         raise InputError(

@@ -106,6 +106,10 @@ def test_unknown_data_set(error_line, tmp_path):
         ({"MODEL__UDA__MASK_BLOCK_SIZE": 128}, ("MASK_BLOCK_SIZE is 128", "INPUT.CROP.SIZE")),
         ({"INPUT__CROP__SIZE": "[0, 64]"}, ("INPUT.CROP.SIZE",)),
         ({"SOLVER__IMS_PER_BATCH": 0}, ("SOLVER.IMS_PER_BATCH is 0",)),
+        (
+            {"SOLVER__CLIP_GRADIENTS__ENABLED": True},
+            ("SOLVER.CLIP_GRADIENTS.ENABLED is True, but it has no effect here",),
+        ),
         ({"SOLVER__BASE_LR": -1.0}, ("SOLVER.BASE_LR is -1.0; it must be 0 or more",)),
         ({"INPUT__CROP__ENABLED": False}, ("INPUT.CROP.ENABLED is False", "INPUT.CROP.SIZE")),
         ({"MODEL__UDA__PHASES": "()"}, ("MODEL.UDA.PHASES is ()", "'masked'")),
