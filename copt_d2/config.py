@@ -67,6 +67,11 @@ def _add_network_config(cfg: CN) -> None:
     cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0
     cfg.MODEL.TIMM.FREEZE_NORM = True  # batch norms use and keep their ImageNet statistics
 
+    cfg.MODEL.MIT = CN()  # read by MODEL.BACKBONE.NAME "build_mit_backbone"
+    cfg.MODEL.MIT.VARIANT = "b5"  # "b0".."b5"
+    cfg.MODEL.MIT.DROP_PATH_RATE = 0.1
+    cfg.MODEL.MIT.WEIGHTS = ""  # file with ImageNet weights in the official layout; "" = random
+
     cfg.MODEL.SEM_SEG_HEAD.NAME = "DAFormerHead"
     cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["res2", "res3", "res4", "res5"]
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 19

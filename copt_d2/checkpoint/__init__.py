@@ -1,5 +1,6 @@
 """Renaming of checkpoint keys: dict -> dict, no file access."""
 
 from .keys import student_state
+from .mit import convert_mit
 
-__all__ = ["student_state"]
+__all__ = ["convert_mit", "student_state"]

@@ -1,7 +1,7 @@
 """Networks, losses and the meta-architecture; importing it fills detectron2's registries."""
 
 from . import losses, pseudo_labels, sliding_window, teacher, text_bank
-from .backbone import TimmBackbone
+from .backbone import MixTransformer, TimmBackbone
 from .heads import DAFormerHead
 from .meta_arch import UDASegmentor
 from .networks import EncoderDecoder, build_segmentation_network
@@ -9,6 +9,7 @@ from .networks import EncoderDecoder, build_segmentation_network
 __all__ = [
     "DAFormerHead",
     "EncoderDecoder",
+    "MixTransformer",
     "TimmBackbone",
     "UDASegmentor",
     "build_segmentation_network",
