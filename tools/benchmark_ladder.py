@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from copt_d2.engine import check_config, load_config
+from copt_d2.engine import check_config, chosen_values, load_config
 from copt_d2.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,10 +65,13 @@ def file_stem(row: Row, seed: int) -> str:
 
 
 def config_digest(config_file: str, overrides: list[str]) -> str:
-    """Hash of the merged config without what does not change the result."""
-    cfg = load_config(config_file, overrides)
-    cfg.OUTPUT_DIR = ""
-    return hashlib.sha256(cfg.dump().encode()).hexdigest()[:16]
+    """Hash of all that the config sets, without what does not change the result; a key that is
+    added to the project later changes nothing.
+    """
+    chosen = chosen_values(load_config(config_file, overrides))
+    for key in ("OUTPUT_DIR", "MODEL.DEVICE"):
+        chosen.pop(key, None)
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_result(results: Path, row: Row, seed: int) -> dict | None:

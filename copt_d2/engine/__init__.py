@@ -2,7 +2,7 @@
 
 from .checkpointing import TrainingCheckpointer, load_student_weights
 from .checks import check_config
-from .config_files import load_config
+from .config_files import chosen_values, load_config
 from .evaluate import check_expected_results, evaluate
 from .files import replace_text
 from .launch import launch
@@ -13,6 +13,7 @@ __all__ = [
     "UDATrainer",
     "check_config",
     "check_expected_results",
+    "chosen_values",
     "evaluate",
     "launch",
     "load_config",

@@ -89,15 +89,25 @@ def _check_device(cfg: CfgNode) -> None:
 
 
 def config_changes(earlier: str, cfg: CfgNode) -> list[str]:
-    """Keys whose value decides what a training does and has changed, as "KEY old -> new".
+    """Keys whose value decides what a training does and has changed, as "KEY old -> new"; keys that
+    there were not yet do not count.
 
     Args:
         earlier: the YAML text of the earlier config.
         cfg: the config now.
     """
     before, now = dict(_values(yaml.safe_load(earlier))), dict(_values(yaml.safe_load(cfg.dump())))
-    changed = [key for key in now if not key.startswith(FREE) and before.get(key) != now[key]]
-    return [f"{key} {before.get(key)} -> {now[key]}" for key in changed]
+    both = [key for key in now if key in before and not key.startswith(FREE)]
+    return [f"{key} {before[key]} -> {now[key]}" for key in both if before[key] != now[key]]
+
+
+def chosen_values(cfg: CfgNode) -> dict[str, Any]:
+    """What a config sets: key -> value where it differs from the default."""
+    defaults = get_cfg()
+    add_copt_config(defaults)
+    known = dict(_values(yaml.safe_load(defaults.dump())))
+    now = _values(yaml.safe_load(cfg.dump()))
+    return {key: value for key, value in now if value != known.get(key)}
 
 
 def _values(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from copt_d2.engine import load_config
+from copt_d2.engine import chosen_values, load_config
+from copt_d2.engine.config_files import config_changes
 from copt_d2.errors import InputError
 
 
@@ -126,3 +127,18 @@ def test_device(write, monkeypatch):
     assert load_config(file).MODEL.DEVICE == "cpu"
     assert load_config(file, ["MODEL.DEVICE", "cpu"]).MODEL.DEVICE == "cpu"
     assert message(file, "MODEL.DEVICE", "gpu").startswith("MODEL.DEVICE 'gpu' cannot be used: ")
+
+
+def test_chosen_values_are_those_that_differ_from_the_defaults(write):
+    file = write("SOLVER: {MAX_ITER: 10, POLY_POWER: 1.0}\nTEST: {WINDOW: [5, 6]}\n")
+    chosen = chosen_values(load_config(file))
+    chosen.pop("MODEL.DEVICE", None)  # of this machine
+    assert chosen == {"SOLVER.MAX_ITER": 10, "TEST.WINDOW": [5, 6]}
+
+
+def test_config_changes_leave_out_what_decides_nothing_and_new_keys(write):
+    cfg = load_config(write("SOLVER: {MAX_ITER: 10}\n"))
+    earlier = cfg.clone()
+    del earlier.MODEL["MIT"]  # a key that a later version has added
+    cfg.merge_from_list(["SOLVER.BASE_LR", 0.5, "OUTPUT_DIR", "x", "TEST.PICTURES", 3])
+    assert config_changes(earlier.dump(), cfg) == ["SOLVER.BASE_LR 6e-05 -> 0.5"]
