@@ -72,6 +72,12 @@ def _add_network_config(cfg: CN) -> None:
     cfg.MODEL.MIT.DROP_PATH_RATE = 0.1
     cfg.MODEL.MIT.WEIGHTS = ""  # file with ImageNet weights in the official layout; "" = random
 
+    cfg.MODEL.HRDA = CN()
+    cfg.MODEL.HRDA.ENABLED = False  # True: context at half size, details of a crop at full size
+    cfg.MODEL.HRDA.CROP_SIZE = 512  # side of the detail crop, in pixels of the training crop
+    cfg.MODEL.HRDA.WINDOW_BATCH = 32  # detail crops of an image at a time in inference
+    cfg.MODEL.HRDA.DETAIL_LOSS_WEIGHT = 0.1  # of the crop's own loss; the fused one has the rest
+
     cfg.MODEL.SEM_SEG_HEAD.NAME = "DAFormerHead"
     cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["res2", "res3", "res4", "res5"]
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 19

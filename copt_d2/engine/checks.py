@@ -30,6 +30,7 @@ RANGES = (
     ("MODEL.UDA.MASK_RATIO", 0, 1),
     ("MODEL.UDA.MASK_BLOCK_SIZE", 1, float("inf")),
     ("MODEL.SEM_SEG_HEAD.DROPOUT", 0, 1),
+    ("MODEL.HRDA.DETAIL_LOSS_WEIGHT", 0, 1),
 )
 # detectron2's keys that mean nothing here: whoever sets one expects an effect
 WITHOUT_EFFECT = (

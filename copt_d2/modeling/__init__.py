@@ -4,9 +4,10 @@ from . import losses, pseudo_labels, sliding_window, teacher, text_bank
 from .backbone import MixTransformer, TimmBackbone
 from .heads import DAFormerHead
 from .meta_arch import UDASegmentor
-from .networks import EncoderDecoder, build_segmentation_network
+from .networks import HRDA, EncoderDecoder, build_segmentation_network
 
 __all__ = [
+    "HRDA",
     "DAFormerHead",
     "EncoderDecoder",
     "MixTransformer",

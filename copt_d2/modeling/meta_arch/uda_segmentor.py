@@ -47,6 +47,7 @@ class UDASegmentor(nn.Module):
         mask_ratio: float = 0.7,
         mask_block_size: int = 64,
         mask_weight: float = 1.0,
+        detail_loss_weight: float = 0.1,
         test_window: tuple[int, int] | None = None,
         test_stride: tuple[int, int] | None = None,
     ) -> None:
@@ -60,6 +61,7 @@ class UDASegmentor(nn.Module):
             mask_ratio: share of hidden patches in the masked pass.
             mask_block_size: side of a patch in pixels.
             mask_weight: factor of the masked pass's losses.
+            detail_loss_weight: share of the detail crop's loss (HRDA), in [0, 1].
             test_window: (h, w) of the sliding window; ``None`` = the whole image.
             test_stride: (h, w) step of the window.
         Raises:
@@ -86,6 +88,7 @@ class UDASegmentor(nn.Module):
         self.mask_ratio = mask_ratio
         self.mask_block_size = mask_block_size
         self.mask_weight = mask_weight
+        self.detail_loss_weight = detail_loss_weight
         self.test_window = test_window
         self.test_stride = test_stride
         self.diagnostics: dict[str, Tensor] = {}
@@ -118,6 +121,7 @@ class UDASegmentor(nn.Module):
             "mask_ratio": uda.MASK_RATIO,
             "mask_block_size": uda.MASK_BLOCK_SIZE,
             "mask_weight": uda.MASK_WEIGHT,
+            "detail_loss_weight": cfg.MODEL.HRDA.DETAIL_LOSS_WEIGHT,
             "test_window": tuple(cfg.TEST.WINDOW) or None,
             "test_stride": tuple(cfg.TEST.STRIDE or cfg.TEST.WINDOW) or None,
         }
@@ -194,7 +198,17 @@ class UDASegmentor(nn.Module):
     def _segmentation_losses(
         self, output: SegOutput, labels: Tensor, weights: Tensor | None, phase: str
     ) -> Losses:
-        return {f"loss_{phase}_ce": cross_entropy(output.logits, labels, weights)}
+        """Of the fused logits, and with HRDA also of the detail crop."""
+        loss = cross_entropy(output.logits, labels, weights)
+        if output.detail_logits is None:
+            return {f"loss_{phase}_ce": loss}
+        y1, y2, x1, x2 = output.box
+        crop = (slice(None), slice(y1, y2), slice(x1, x2))
+        detail = cross_entropy(
+            output.detail_logits, labels[crop], None if weights is None else weights[crop]
+        )
+        share = self.detail_loss_weight
+        return {f"loss_{phase}_ce": (1 - share) * loss, f"loss_{phase}_ce_detail": share * detail}
 
     def _augment(self, images: Tensor, draws: list[StrongDraw] | None, *, shared: bool) -> Tensor:
         if draws is None:

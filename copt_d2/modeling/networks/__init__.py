@@ -1,5 +1,7 @@
 """Segmentation networks: what student and teacher are."""
 
-from .encoder_decoder import EncoderDecoder, build_segmentation_network
+from .build import build_segmentation_network
+from .encoder_decoder import EncoderDecoder
+from .hrda import HRDA
 
-__all__ = ["EncoderDecoder", "build_segmentation_network"]
+__all__ = ["HRDA", "EncoderDecoder", "build_segmentation_network"]

@@ -1,12 +1,9 @@
 """The network of one resolution: encoder, then decoder."""
 
-from detectron2.config import CfgNode
-from detectron2.modeling import BACKBONE_REGISTRY, SEM_SEG_HEADS_REGISTRY, build_backbone
 from detectron2.modeling.backbone import Backbone
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import InputError
 from ...structures import Box, SegOutput
 
 
@@ -39,21 +36,3 @@ class EncoderDecoder(nn.Module):
         """(N, 3, H, W) -> logits (N, K, H, W), in whatever mode the network is."""
         logits = self(images).logits
         return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def build_segmentation_network(cfg: CfgNode) -> EncoderDecoder:
-    """The student that the config describes.
-
-    Raises:
-        InputError: if the config names an encoder or head that is not registered.
-    """
-    for key, name, registry in (
-        ("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY),
-        ("MODEL.SEM_SEG_HEAD.NAME", cfg.MODEL.SEM_SEG_HEAD.NAME, SEM_SEG_HEADS_REGISTRY),
-    ):
-        if name not in registry:
-            known = ", ".join(sorted(registered for registered, _ in registry))
-            raise InputError(f"{key} {name!r} is not registered; there are: {known}")
-    backbone = build_backbone(cfg)
-    head = SEM_SEG_HEADS_REGISTRY.get(cfg.MODEL.SEM_SEG_HEAD.NAME)(cfg, backbone.output_shape())
-    return EncoderDecoder(backbone, head)
