@@ -2,5 +2,6 @@
 
 from .keys import student_state
 from .mit import convert_mit
+from .mmseg import convert_mmseg
 
-__all__ = ["convert_mit", "student_state"]
+__all__ = ["convert_mit", "convert_mmseg", "student_state"]

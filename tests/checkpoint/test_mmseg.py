@@ -1,0 +1,86 @@
+"""Released UDA checkpoints: three networks in one file, under the authors' names."""
+
+import pytest
+import torch
+
+from copt_d2.checkpoint import convert_mmseg
+from copt_d2.modeling import build_segmentation_network
+
+
+@pytest.fixture(params=["HRDA", "DAFormer"])
+def network(request, tiny_cfg):
+    tiny_cfg.MODEL.BACKBONE.NAME = "build_mit_backbone"
+    tiny_cfg.MODEL.MIT.VARIANT = "b0"
+    tiny_cfg.MODEL.HRDA.ENABLED = request.param == "HRDA"
+    torch.manual_seed(0)
+    return build_segmentation_network(tiny_cfg)
+
+
+def released_names(network):
+    """Our state under the authors' names."""
+    hrda = any(name.startswith("attention_head.") for name in network.state_dict())
+    stored = {}
+    for name, value in network.state_dict().items():
+        name = name.replace("attention_head.", "decode_head.scale_attention.")
+        inner = "decode_head.head." if hrda else "decode_head."
+        stored[name.replace("sem_seg_head.", inner)] = value
+    return stored
+
+
+@pytest.fixture
+def released(network):
+    """A file as the authors' training saves it: teacher = student + 1, ImageNet copy = 0."""
+    one = released_names(network)
+    state = {f"model.{name}": value for name, value in one.items()}
+    state |= {f"ema_model.{name}": value + 1 for name, value in one.items()}
+    state |= {f"imnet_model.{name}": value * 0 for name, value in one.items()}
+    return {"meta": {"iter": 40000}, "state_dict": state, "optimizer": {}}
+
+
+@pytest.mark.parametrize(("part", "offset"), [("model", 0), ("ema_model", 1)])
+def test_student_and_teacher_are_told_apart(network, released, part, offset):
+    converted = convert_mmseg(released, part)
+    wanted = network.state_dict()
+    assert set(converted) == set(wanted)
+    assert all(torch.equal(converted[name], value + offset) for name, value in wanted.items())
+    network.load_state_dict(converted)
+
+
+def test_wrappers_and_a_single_network(network, released):
+    inner = {f"module.{name}": value for name, value in released["state_dict"].items()}
+    assert set(convert_mmseg(inner)) == set(network.state_dict())
+    assert set(convert_mmseg({"model": inner})) == set(network.state_dict())
+    assert set(convert_mmseg(released_names(network))) == set(network.state_dict())
+
+
+def test_extras_are_left_out_with_a_notice(network, released, caplog):
+    caplog.set_level("INFO", "copt_d2.checkpoint")
+    for name in ("cls_head.weight", "proj_head.0.bias", "decode_head.auxiliary_head.x"):
+        released["state_dict"][f"model.{name}"] = torch.ones(1)
+    assert set(convert_mmseg(released)) == set(network.state_dict())
+    assert "proj_head.0.bias" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["backbone.block1.0.attn.q.bias", "decode_head.", "backbone.norm4.weight"]
+)
+def test_a_missing_key_is_named(released, name):
+    keys = [key for key in released["state_dict"] if key.startswith(f"model.{name}")]
+    released["state_dict"].pop(keys[0])
+    end = keys[0].rpartition("decode_head.")[2].removeprefix("model.backbone.")
+    end = end.removeprefix("head.").removeprefix("scale_attention.")
+    with pytest.raises(KeyError, match=end):
+        convert_mmseg(released)
+
+
+def test_an_unknown_key_is_named(released):
+    released["state_dict"]["model.neck.weight"] = torch.ones(1)
+    with pytest.raises(KeyError, match=r"model\.neck\.weight"):
+        convert_mmseg(released)
+
+
+def test_files_of_other_kinds(released):
+    with pytest.raises(KeyError, match=r"no key begins with 'model\.'.*'fc.weight'"):
+        convert_mmseg({"fc.weight": torch.ones(1)})
+    with pytest.raises(ValueError, match="model, ema_model"):
+        convert_mmseg(released, "imnet_model")
