@@ -21,6 +21,7 @@ RANGES = (
     ("SOLVER.LOG_PERIOD", 0, float("inf")),
     ("SOLVER.IMAGE_PERIOD", 0, float("inf")),
     ("TEST.PICTURES", 0, float("inf")),
+    ("TEST.PRECISE_BN.NUM_ITER", 1, float("inf")),
     ("MODEL.UDA.TEACHER_ALPHA", 0, 1),
     ("MODEL.UDA.PSEUDO_THRESHOLD", 0, 1),
     ("MODEL.UDA.IGNORE_TOP", 0, float("inf")),
@@ -40,7 +41,7 @@ WITHOUT_EFFECT = (
     *(f"SOLVER.{key}" for key in ("WARMUP_METHOD", "WEIGHT_DECAY_BIAS")),
     *(f"INPUT.{key}" for key in ("FORMAT", "CROP.TYPE", "MAX_SIZE_TEST", "MAX_SIZE_TRAIN")),
     *(f"INPUT.{key}" for key in ("MIN_SIZE_TEST", "MIN_SIZE_TRAIN", "MIN_SIZE_TRAIN_SAMPLING")),
-    *("TEST.AUG.ENABLED", "TEST.PRECISE_BN.ENABLED", "DATALOADER.SAMPLER_TRAIN", "VIS_PERIOD"),
+    *("TEST.AUG.ENABLED", "DATALOADER.SAMPLER_TRAIN", "VIS_PERIOD"),
 )
 
 

@@ -1,5 +1,6 @@
 """What happens around a training step."""
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +17,14 @@ from detectron2.utils.events import (
     TensorboardXWriter,
 )
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from tqdm import tqdm
 
+from ..data import build_uda_train_loader
 from ..evaluation.pictures import colour_map
 from .files import replace_text
+from .processes import average_over_processes
+from .random_state import kept_random_state
 
 
 class TeacherUpdate(HookBase):
@@ -75,6 +81,41 @@ class WriteEvents(PeriodicWriter):
         if is_due(self.trainer.iter + 1, self.trainer.max_iter, self.periods):
             for writer in self._writers:
                 writer.write()
+
+
+class PreciseBN(HookBase):
+    """After the last step, gives the student's batch norms the statistics of undisturbed images.
+
+    During training the running statistics follow mixed and masked images, too. This replaces them
+    by the means over ``num_iter`` batches of the domain that the model is meant for: target images
+    if it adapts, else source images (Wu and Johnson, "Rethinking Batch in BatchNorm", Section 3).
+    """
+
+    def __init__(self, num_iter: int) -> None:
+        self.num_iter = num_iter
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Only where BatchNorm is in training mode; frozen ones keep theirs."""
+        trainer = self.trainer
+        if trainer.iter + 1 < trainer.max_iter:
+            return
+        student = trainer.model.student
+        norms = [m for m in student.modules() if isinstance(m, _BatchNorm) and m.training]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's cumulative mean
+        domain = 0 if trainer.model.teacher is None else 1
+        cfg = trainer.cfg.clone()
+        cfg.DATALOADER.NUM_WORKERS = 0
+        with kept_random_state():
+            batches = itertools.islice(build_uda_train_loader(cfg), self.num_iter)
+            for batch in tqdm(batches, "batch norms", self.num_iter, disable=None):
+                student(trainer.model.preprocess(batch)[domain].images)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            average_over_processes([norm.running_mean, norm.running_var])
 
 
 class ImageLogger(HookBase):

@@ -19,12 +19,25 @@ from torch import Tensor
 
 from ..data import build_uda_train_loader
 from ..errors import InputError
-from ..solver import build_lr_scheduler, build_optimizer, load_optimizer_state
+from ..solver import (
+    build_lr_scheduler,
+    build_optimizer,
+    load_optimizer_state,
+    load_scheduler_state,
+)
 from .checkpointing import TrainingCheckpointer, load_student_weights, rank_buffers
 from .config_files import config_changes
 from .evaluate import evaluate
 from .files import replace_text
-from .hooks import ImageLogger, Periodic, TeacherUpdate, WriteEvents, build_writers, cut_metrics
+from .hooks import (
+    ImageLogger,
+    Periodic,
+    PreciseBN,
+    TeacherUpdate,
+    WriteEvents,
+    build_writers,
+    cut_metrics,
+)
 from .processes import average_gradients, broadcast_model
 from .random_state import kept_random_state, restore_random_state
 
@@ -35,11 +48,7 @@ class UDATrainer(TrainerBase):
     """Trains a ``UDASegmentor``: data order, schedule, checkpoints, evaluation, logs."""
 
     def __init__(self, cfg: CfgNode) -> None:
-        """Builds everything the config names.
-
-        Raises:
-            InputError: if a file or key of the config is wrong.
-        """
+        """Builds all that the config names; ``InputError`` if a file or key of it is wrong."""
         super().__init__()
         self.cfg = cfg
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -68,14 +77,14 @@ class UDATrainer(TrainerBase):
             built.append(ImageLogger(solver.IMAGE_PERIOD, self.cfg.DATASETS.TRAIN[0]))
             writers = build_writers(self.cfg.OUTPUT_DIR, self.max_iter, self.start_iter)
             built.append(WriteEvents(writers, [solver.LOG_PERIOD, self.cfg.TEST.EVAL_PERIOD]))
+        if self.cfg.TEST.PRECISE_BN.ENABLED:
+            built.append(PreciseBN(self.cfg.TEST.PRECISE_BN.NUM_ITER))
         return [*built, Periodic(solver.CHECKPOINT_PERIOD, self.save_checkpoint)]
 
     # state
 
     def resume_or_load(self, resume: bool) -> None:
-        """Continues from the newest checkpoint, or starts anew, with MODEL.WEIGHTS in the student
-        if given.
-        """
+        """Continues from the newest checkpoint, or starts anew, perhaps from MODEL.WEIGHTS."""
         state = self.checkpointer.load_latest() if resume else None
         if state is not None:
             self._restore(state)
@@ -153,8 +162,7 @@ class UDATrainer(TrainerBase):
             raise InputError(
                 f"--resume: what is in {self.cfg.OUTPUT_DIR} does not fit the config: {detail}"
             ) from error
-        done = state["scheduler"]["last_epoch"]
-        self.scheduler = build_lr_scheduler(self.cfg, self.optimizer, done)
+        load_scheduler_state(self.scheduler, state["scheduler"])
         self.start_iter = state["iteration"]
         if self.start_iter > self.max_iter:
             raise InputError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from .writers import SceneWriter, write_cityscapes, write_gta, write_split
 
 MARKER = "scenes.json"  # in each data set's folder: the arguments that it was made with
-VERSION = 1  # of the pictures; raise it when the same arguments no longer give the same ones
+VERSION = 2  # of the pictures; raise it when the same arguments no longer give the same ones
 
 # seed streams: splits never share a scene
 _STREAMS = {"source": 0, "train": 1, "val": 2}

@@ -8,16 +8,16 @@ from .textures import noise
 
 # strength of each noise on a class's surface, relative brightness
 SURFACE = {
-    "road": {"grain": 0.09, "blotch": 0.07},
-    "sidewalk": {"grain": 0.10, "blotch": 0.07},
-    "terrain": {"grain": 0.11, "leaf": 0.12, "blotch": 0.1},
-    "vegetation": {"grain": 0.07, "leaf": 0.26, "blotch": 0.1},
-    "building": {"grain": 0.05, "blotch": 0.05},
-    "wall": {"grain": 0.08, "blotch": 0.07},
-    "fence": {"grain": 0.08, "blotch": 0.06},
+    "road": {"grain": 0.05, "blotch": 0.06},
+    "sidewalk": {"grain": 0.06, "blotch": 0.06},
+    "terrain": {"grain": 0.06, "leaf": 0.08, "blotch": 0.08},
+    "vegetation": {"grain": 0.04, "leaf": 0.17, "blotch": 0.08},
+    "building": {"grain": 0.03, "blotch": 0.04},
+    "wall": {"grain": 0.05, "blotch": 0.06},
+    "fence": {"grain": 0.05, "blotch": 0.05},
     "sky": {"blotch": 0.02},
 }
-ELSEWHERE = {"grain": 0.04, "blotch": 0.04}
+ELSEWHERE = {"grain": 0.02, "blotch": 0.03}
 FLAT = ("road", "sidewalk", "terrain")
 CELLS_PER_METRE = 30
 
@@ -110,14 +110,14 @@ def _lens(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _sensor(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """White balance, exposure, saturation, contrast and noise."""
-    warmth = rng.normal(0, 0.06)
+    warmth = rng.normal(0, 0.045)
     balance = np.array([1 + warmth, 1 + rng.normal(0, 0.015), 1 - warmth], np.float32)
     image = image * (balance * np.float32(rng.uniform(0.85, 1.25)))
     grey = image.mean(axis=2, keepdims=True)
-    image = grey + np.float32(rng.uniform(0.75, 1.05)) * (image - grey)
-    image = 118 + np.float32(rng.uniform(0.95, 1.3)) * (image - 118) + np.float32(rng.normal(0, 6))
+    image = grey + np.float32(rng.uniform(0.8, 1.15)) * (image - grey)
+    image = 112 + np.float32(rng.uniform(1.0, 1.3)) * (image - 112) + np.float32(rng.normal(0, 6))
     grain = noise("sensor")
     shape = (image.shape[0], image.shape[1] * 3)
     speckle = window(grain, shape, rng).reshape(image.shape)
-    image += np.float32(rng.uniform(1.5, 5.0)) * speckle
+    image += np.float32(rng.uniform(1.0, 3.5)) * speckle
     return np.clip(image, 0, 255).astype(np.uint8)

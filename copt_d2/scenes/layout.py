@@ -18,11 +18,11 @@ COUNTS = {
     "crossing_car": 0.25,
     "truck": 0.30,
     "bus": 0.34,
-    "tram": 0.20,
+    "tram": 0.34,
     "cyclist": 0.75,
-    "motorcyclist": 0.40,
+    "motorcyclist": 0.50,
     "parked_bicycle": 1.0,
-    "parked_motorcycle": 0.40,
+    "parked_motorcycle": 0.60,
     "person": 3.2,
     "street_lamp": 2.6,
     "traffic_light": 1.1,
@@ -168,31 +168,31 @@ def _place(
     along = 0.0 if side.sign > 0 else np.pi  # traffic on the left comes towards the camera
     if kind == "parked_car":
         inside = half_width - 1.05 if side.parking else half_width + 0.2
-        return Thing(kind, side.sign * inside, rng.uniform(6, 60), along)
+        return Thing(kind, side.sign * inside, rng.uniform(6, 45), along)
     if kind == "moving_car":
-        return Thing(kind, side.sign * lane, rng.uniform(10, 75), along)
+        return Thing(kind, side.sign * lane, rng.uniform(9, 55), along)
     if kind in ("truck", "bus"):
-        return Thing(kind, side.sign * lane, rng.uniform(10, 45), along)
+        return Thing(kind, side.sign * lane, rng.uniform(9, 35), along)
     if kind == "tram":
-        return Thing(kind, side.sign * 0.5 * LANE, rng.uniform(14, 45), along)
+        return Thing(kind, side.sign * 0.5 * LANE, rng.uniform(12, 38), along)
     if kind == "crossing_car":
         across = np.pi / 2 * side.sign
         return Thing(kind, rng.uniform(-4, 4), rng.uniform(28, 50), across)
     if kind in ("cyclist", "motorcyclist"):
         turn = along + rng.choice((0.0, 1.0, -1.0)) * rng.uniform(0.3, 1.5)
         spot = rng.uniform(half_width - side.parking - 1.6, half_width - side.parking - 0.4)
-        return Thing(kind, side.sign * spot, rng.uniform(7, 26), turn)
+        return Thing(kind, side.sign * spot, rng.uniform(6, 22), turn)
     if kind == "parked_bicycle":
         turn = rng.uniform(0.5, np.pi - 0.5)
-        return Thing(kind, side.sign * (pavement[1] - 0.9), rng.uniform(6, 22), turn)
+        return Thing(kind, side.sign * (pavement[1] - 0.9), rng.uniform(5, 18), turn)
     if kind == "parked_motorcycle":
         turn = rng.uniform(0.6, np.pi - 0.6)
-        return Thing(kind, side.sign * edge, rng.uniform(7, 24), turn)
+        return Thing(kind, side.sign * edge, rng.uniform(6, 20), turn)
     if kind == "person":
         on_road = rng.random() < 0.15
         x = rng.uniform(-half_width, half_width) if on_road else side.sign * walk
-        return Thing(kind, x, rng.uniform(7, 40), rng.uniform(0, 2 * np.pi))
-    depth = {"tree": (8, 70), "street_lamp": (8, 70)}.get(kind, (8, 36))
+        return Thing(kind, x, rng.uniform(6, 30), rng.uniform(0, 2 * np.pi))
+    depth = {"tree": (8, 55), "street_lamp": (7, 50)}.get(kind, (7, 28))
     return Thing(kind, side.sign * edge, rng.uniform(*depth), along)
 
 

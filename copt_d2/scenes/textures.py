@@ -30,7 +30,7 @@ def noise(kind: str) -> np.ndarray:
     Raises:
         ValueError: for another name.
     """
-    scales = {"grain": (0.0, 1.2), "leaf": (1.0, 2.2), "blotch": (14.0, 40.0), "sensor": (0.0,)}
+    scales = {"grain": (0.7, 1.8), "leaf": (1.0, 2.2), "blotch": (14.0, 40.0), "sensor": (0.0,)}
     if kind not in scales:
         raise ValueError(f"no noise {kind!r}; there are {', '.join(scales)}")
     rng = np.random.default_rng(sum(kind.encode()))
@@ -53,9 +53,9 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> n
 def _brick() -> np.ndarray:
     rng = np.random.default_rng(11)
     rows, columns = 64, 32
-    bricks = 1 + 0.13 * rng.standard_normal((rows, columns))
+    bricks = 1 + 0.09 * rng.standard_normal((rows, columns))
     factors = np.kron(bricks, np.ones((SIZE // rows, SIZE // columns)))
-    factors[::4] *= 1.22  # mortar
+    factors[::4] *= 1.14  # mortar
     return factors * _stains(rng, 0.08)
 
 
@@ -68,10 +68,10 @@ def _plaster() -> np.ndarray:
 def _stone() -> np.ndarray:
     rng = np.random.default_rng(13)
     rows, columns = 8, 32
-    blocks = 1 + 0.14 * rng.standard_normal((rows, columns))
+    blocks = 1 + 0.08 * rng.standard_normal((rows, columns))
     factors = np.kron(blocks, np.ones((SIZE // rows, SIZE // columns)))
-    factors[:: SIZE // rows] *= 0.7
-    factors[:, :: SIZE // columns] *= 0.75
+    factors[:: SIZE // rows] *= 0.82
+    factors[:, :: SIZE // columns] *= 0.84
     return factors * _stains(rng, 0.12)
 
 

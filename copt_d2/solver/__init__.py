@@ -4,6 +4,7 @@ from .build import (
     build_lr_scheduler,
     build_optimizer,
     load_optimizer_state,
+    load_scheduler_state,
     parameter_groups,
 )
 from .schedule import poly_warmup_factor
@@ -12,6 +13,7 @@ __all__ = [
     "build_lr_scheduler",
     "build_optimizer",
     "load_optimizer_state",
+    "load_scheduler_state",
     "parameter_groups",
     "poly_warmup_factor",
 ]

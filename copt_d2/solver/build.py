@@ -57,14 +57,21 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
         group.update(built)
 
 
-def build_lr_scheduler(
-    cfg: CfgNode, optimizer: torch.optim.Optimizer, iteration: int = 0
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """Scales all groups by :func:`poly_warmup_factor`.
+def load_scheduler_state(
+    scheduler: torch.optim.lr_scheduler.LambdaLR, state: dict[str, Any]
+) -> None:
+    """Takes the iteration over; base rates and the schedule stay as the config has them."""
+    scheduler.load_state_dict({**state, "base_lrs": scheduler.base_lrs})
+    groups = scheduler.optimizer.param_groups
+    for group, rate, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+        group["lr"] = rate * factor(scheduler.last_epoch)
+    scheduler._last_lr = [group["lr"] for group in groups]
 
-    Args:
-        iteration: the one that comes next; with a resumed run, not the first.
-    """
+
+def build_lr_scheduler(
+    cfg: CfgNode, optimizer: torch.optim.Optimizer
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Scales all groups by :func:`poly_warmup_factor` of the iteration."""
     solver = cfg.SOLVER
 
     def factor(iteration: int) -> float:
@@ -73,4 +80,4 @@ def build_lr_scheduler(
             *(solver.WARMUP_FACTOR, solver.POLY_POWER),
         )
 
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor, last_epoch=iteration - 1)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

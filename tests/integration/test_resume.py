@@ -9,11 +9,14 @@ from pathlib import Path
 
 import in_process
 import pytest
+import torch
 from comparing import differences, final_state, metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn.functional import conv2d
 
 from copt_d2.engine import UDATrainer
 from copt_d2.engine import trainer as trainer_module
+from copt_d2.modeling import EncoderDecoder
 
 pytestmark = pytest.mark.integration
 
@@ -127,6 +130,44 @@ def test_tensorboard_shows_no_step_twice(train, monkeypatch, tmp_path):
 def test_pictures_and_evaluations_change_nothing(uninterrupted, train, tmp_path):
     train(tmp_path, SOLVER__IMAGE_PERIOD=0, TEST__EVAL_PERIOD=0)
     assert_same_end(tmp_path, uninterrupted)
+
+
+def test_precise_statistics_are_those_of_clean_target_images(train, monkeypatch, tmp_path):
+    options = {"SOLVER__MAX_ITER": 5, "TEST__PRECISE_BN__ENABLED": True}
+    options |= {"TEST__PRECISE_BN__NUM_ITER": 3, "SOLVER__CHECKPOINT_PERIOD": 4}
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    seen = []
+    forward = EncoderDecoder.forward
+
+    def look(self, images, crop_box=None):
+        output = forward(self, images, crop_box)
+        seen.append((images, output.features["res2"]))
+        return output
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EncoderDecoder, "forward", look)
+        train(whole, **options, DATASETS__TEST="()")
+    state = final_state(whole)["model"]
+    # the last three passes; the first norm of the encoder sees the convolution of the images
+    weight = state["student.backbone.encoder.conv_stem.weight"]
+    assert {len(images) for images, _ in seen[-3:]} == {2}
+    assert all((images == 0).float().mean() < 0.01 for images, _ in seen[-3:])  # not masked
+    means, variances = [], []
+    for images, _ in seen[-3:]:
+        stem = conv2d(images, weight, stride=2, padding=1)
+        means.append(stem.mean(dim=(0, 2, 3)))
+        variances.append(stem.var(dim=(0, 2, 3)))
+    name = "student.backbone.encoder.bn1.running"
+    torch.testing.assert_close(state[f"{name}_mean"], torch.stack(means).mean(dim=0))
+    torch.testing.assert_close(state[f"{name}_var"], torch.stack(variances).mean(dim=0))
+
+    options["DATASETS__TEST"] = "()"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 4)
+        with pytest.raises(SystemExit):
+            train(resumed, **options)
+    train(resumed, "--resume", **options)
+    assert differences(final_state(resumed), final_state(whole)) == []
 
 
 def test_random_seed_is_found_again(train, monkeypatch, tmp_path):
