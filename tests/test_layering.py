@@ -14,6 +14,7 @@ ALLOWED = {
     "copt_d2.config": (),
     "copt_d2.structures": (),
     "copt_d2.errors": (),
+    "copt_d2.weight_files": ("copt_d2.errors",),
     "copt_d2.data": LEAVES,
     "copt_d2.augment": LEAVES,
     "copt_d2.evaluation": LEAVES,
@@ -21,7 +22,7 @@ ALLOWED = {
     "copt_d2.checkpoint": LEAVES,
     "copt_d2.text": LEAVES,
     "copt_d2.scenes": ("copt_d2.data.label_spaces", "copt_d2.errors"),
-    "copt_d2.modeling": (*LEAVES, "copt_d2.augment"),
+    "copt_d2.modeling": (*LEAVES, "copt_d2.augment", "copt_d2.weight_files"),
     "copt_d2.modeling.losses": (*LEAVES, "copt_d2.modeling", "copt_kernels"),
     "copt_d2.engine": (
         *(*LEAVES, "copt_d2.config", "copt_d2.data", "copt_d2.modeling", "copt_d2.evaluation"),

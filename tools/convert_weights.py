@@ -5,42 +5,19 @@ python tools/convert_weights.py IN OUT [--part model|ema_model|mit]
 
 import argparse
 import os
-import pickle
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from copt_d2.checkpoint import convert_mit, convert_mmseg
 from copt_d2.errors import InputError
+from copt_d2.weight_files import read_tensors
 
 FORMATS = (".pth", ".safetensors")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Tensors and plain values of a file; nothing in it is executed.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
-    if not path.is_file():
-        raise InputError(f"no such file: {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(f"{path} holds Python objects, which are never executed") from error
-    except (RuntimeError, EOFError, OSError, ValueError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{path} cannot be read ({reason})") from error
-    if not isinstance(state, dict):
-        raise InputError(f"{path} holds a {type(state).__name__}, not named tensors")
-    return state
 
 
 def write(state: dict[str, torch.Tensor], path: Path) -> None:
@@ -72,7 +49,7 @@ def convert(source: Path, target: Path, part: str) -> dict[str, torch.Tensor]:
     """
     if target.suffix not in FORMATS:
         raise InputError(f"{target}: OUT must end with {' or '.join(FORMATS)}")
-    state = read(source)
+    state = read_tensors(source)
     try:
         converted = convert_mit(state) if part == "mit" else convert_mmseg(state, part)
     except KeyError as error:

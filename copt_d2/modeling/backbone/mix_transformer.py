@@ -1,6 +1,5 @@
 """MiT-B0..B5: the hierarchical encoder of SegFormer (Xie et al., NeurIPS 2021, Section 3.1)."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
+from ...weight_files import read_tensors
 
 # variant -> (channels of the stages, blocks of the stages)
 VARIANTS = {
@@ -202,20 +202,7 @@ def load_mit_weights(network: MixTransformer, file: str) -> None:
     Raises:
         InputError: if the file cannot be read, or names or shapes differ.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(
-            f"MODEL.MIT.WEIGHTS: no such file {file}; leave it empty for random weights"
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"MODEL.MIT.WEIGHTS {file} is no file of tensors; Python objects are never executed"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"MODEL.MIT.WEIGHTS {file} cannot be read ({reason})") from error
+    state = read_tensors(Path(file), "MODEL.MIT.WEIGHTS")
     for key in ("state_dict", "model"):
         state = state.get(key, state)
     state = {name: value for name, value in state.items() if not name.startswith("head.")}

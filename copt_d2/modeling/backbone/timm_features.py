@@ -3,7 +3,6 @@
 import difflib
 import importlib.util
 import logging
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import InputError
+from ...weight_files import read_tensors
 
 logger = logging.getLogger("copt_d2.modeling")
 STAGES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
@@ -59,25 +57,10 @@ def _read_weights(name: str, source: str) -> dict[str, Tensor]:
     """Weights named by MODEL.TIMM.WEIGHTS: 'embedded' or a file."""
     if source == "embedded":
         return embedded_weights(name)
-    path = Path(source)
-    if not path.is_file():
-        raise InputError(f"MODEL.TIMM.WEIGHTS: no such file {source}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"MODEL.TIMM.WEIGHTS {source} is no file of tensors; Python objects are never executed"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"MODEL.TIMM.WEIGHTS {source} cannot be read ({reason})") from error
+    state = read_tensors(Path(source), "MODEL.TIMM.WEIGHTS")
     for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
+        if isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict):
-        raise InputError(f"MODEL.TIMM.WEIGHTS {source} holds a {type(state).__name__}, no tensors")
     return state
 
 
