@@ -1,7 +1,10 @@
 """What the tests of several parts share: one thread, a tiny configuration, a text bank file."""
 
+import importlib.util
 import json
 import random
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from safetensors.torch import save_file
 
 from copt_d2 import add_copt_config
 
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
 CLASS_NAMES = ("road", "car", "tree", "person", "sky")
 
 
@@ -25,6 +29,20 @@ def _seeds():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def load_tool():
+    """Loads a script of tools/ as a module, anew at each call."""
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where dataclasses look for it
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

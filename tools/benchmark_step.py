@@ -15,9 +15,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-# as train_net.py sets them
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
+# as train_net.py sets it
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import copt_d2  # noqa: F401  isort: skip  (before detectron2, whose warning at import it silences)
 

@@ -11,10 +11,10 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-# Idle OpenMP threads sleep instead of spinning: on a shared machine this saves up to half the time.
-# The variables are read once, when torch loads the library.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
+# Idle OpenMP threads wait actively only for some microseconds (the default is milliseconds): short
+# enough to leave a shared machine alone, long enough not to fall asleep between two small layers.
+# The variable is read once, when torch loads the library.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 # Of a damaged image our own message names the file; OpenCV's warning beside it does not.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 

@@ -1,23 +1,15 @@
 """The command line around the renaming."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from copt_d2.modeling import MixTransformer
 
-TOOL = Path(__file__).parents[2] / "tools" / "convert_weights.py"
-
 
 @pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("convert_weights", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("convert_weights")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,4 @@
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,14 +12,8 @@ SOURCE, MIXED, FULL = 40.0, 50.0, 60.0
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    spec = importlib.util.spec_from_file_location(
-        "benchmark_ladder", ROOT / "tools" / "benchmark_ladder.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "benchmark_ladder", module)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("benchmark_ladder")
 
 
 @pytest.fixture

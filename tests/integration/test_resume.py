@@ -251,12 +251,12 @@ def children_of(pid):
 
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["alone", "as a terminal does"])
 def test_ctrl_c_ends_politely(start, arguments, tmp_path, send):
-    options = {"SOLVER__MAX_ITER": 1000, "SOLVER__LOG_PERIOD": 1, "DATALOADER__NUM_WORKERS": 2}
+    options = {"SOLVER__MAX_ITER": 1000, "SOLVER__LOG_PERIOD": 1, "DATALOADER__NUM_WORKERS": 1}
     output = tmp_path / "run"
     process = start(in_process.run, arguments(output, **options), tmp_path / "said")
     wait_for_lines(process, output, 4)
     children = children_of(process.pid)
-    assert len(children) >= 2
+    assert children
     send(process.pid, signal.SIGINT)
     process.join(60)
     assert process.exitcode == 130

@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import importlib.util
-import sys
 import zipfile
 
 import cv2
@@ -13,28 +11,14 @@ from command_line import ROOT, SMALL, SMOKE
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def load(monkeypatch):
-    """A script of tools/ as a module."""
-
-    def load_tool(name):
-        spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, module)
-        spec.loader.exec_module(module)
-        return module
-
-    return load_tool
-
-
 def pairs(options):
     return [str(part) for pair in options.items() for part in pair]
 
 
-def test_benchmark_step_times_all_parts(load, bank, capsys):
+def test_benchmark_step_times_all_parts(load_tool, bank, capsys):
     options = {**SMALL, "MODEL.COPT.TEXT_BANK": bank, "DATALOADER.NUM_WORKERS": 1}
     arguments = ["--config-file", str(SMOKE), "--steps", "3", *pairs(options)]
-    load("benchmark_step").main(arguments)
+    load_tool("benchmark_step").main(arguments)
     printed = capsys.readouterr().out
     rows = {line[:20].strip(): line[20:].split() for line in printed.splitlines()}
     parts = [
@@ -61,9 +45,9 @@ def test_benchmark_step_times_all_parts(load, bank, capsys):
         (["--config-file", str(SMOKE), "--steps", "0"], "--steps is 0"),
     ],
 )
-def test_benchmark_step_says_what_is_wrong(load, capsys, arguments, part):
+def test_benchmark_step_says_what_is_wrong(load_tool, capsys, arguments, part):
     with pytest.raises(SystemExit) as ended:
-        load("benchmark_step").main(arguments)
+        load_tool("benchmark_step").main(arguments)
     assert ended.value.code == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -71,8 +55,8 @@ def test_benchmark_step_says_what_is_wrong(load, capsys, arguments, part):
     assert part in lines[0]
 
 
-def test_demo_makes_scenes_trains_both_and_draws(load, camvid, tmp_path, capfd, monkeypatch):
-    demo = load("demo")
+def test_demo_makes_scenes_trains_both_and_draws(load_tool, camvid, tmp_path, capfd, monkeypatch):
+    demo = load_tool("demo")
     counts = ["--source", "6", "--target", "4", "--val", "3", "--width", "128"]
     monkeypatch.setattr(demo, "SCENES", counts)
     small = {
@@ -94,7 +78,7 @@ def test_demo_makes_scenes_trains_both_and_draws(load, camvid, tmp_path, capfd, 
     assert sheet.shape == (24 + 3 * 160, 4 * 320 + 170, 3)
 
 
-def test_detectron2_wheel_loses_what_does_not_fit(load, tmp_path):
+def test_detectron2_wheel_loses_what_does_not_fit(load_tool, tmp_path):
     original = tmp_path / "sal_detectron2-0.7.2-cp310-cp310-linux_x86_64.whl"
     info = "sal_detectron2-0.7.2.dist-info"
     with zipfile.ZipFile(original, "w") as wheel:
@@ -105,7 +89,7 @@ def test_detectron2_wheel_loses_what_does_not_fit(load, tmp_path):
         wheel.writestr(f"{info}/WHEEL", "Root-Is-Purelib: false\nTag: cp310-cp310-linux_x86_64\n")
         wheel.writestr(f"{info}/RECORD", "old")
     (tmp_path / "new").mkdir()
-    path = load("install_detectron2").pure_wheel(original, tmp_path / "new")
+    path = load_tool("install_detectron2").pure_wheel(original, tmp_path / "new")
     assert path.name == "sal_detectron2-0.7.2-py3-none-any.whl"
     with zipfile.ZipFile(path) as wheel:
         kept = {name: wheel.read(name) for name in wheel.namelist()}

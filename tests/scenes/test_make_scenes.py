@@ -1,18 +1,11 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "make_scenes.py"
 COUNTS = ["--source", "1", "--target", "1", "--val", "1", "--width", "128"]
 
 
 @pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("make_scenes", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("make_scenes")
 
 
 def run(tool, out, *extra, benchmark="gta2cs"):

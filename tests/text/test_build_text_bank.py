@@ -1,6 +1,4 @@
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,15 +7,10 @@ from safetensors.torch import load_file
 from copt_d2.modeling.text_bank import load_text_bank
 from copt_d2.text import bank as bank_module
 
-TOOL = Path(__file__).parents[2] / "tools" / "build_text_bank.py"
-
 
 @pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("build_text_bank", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("build_text_bank")
 
 
 @pytest.fixture

@@ -14,6 +14,13 @@ from ...errors import InputError
 from ..losses import cross_entropy
 
 
+def resize_to_first(maps: Sequence[Tensor]) -> list[Tensor]:
+    """Bilinear resizing of every map to the height and width of the first."""
+    size = maps[0].shape[-2:]
+    resized = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in maps[1:]]
+    return [maps[0], *resized]
+
+
 class ConvBNReLU(nn.Module):
     """Convolution without bias, batch norm, ReLU; padded so that the size stays."""
 
@@ -65,9 +72,27 @@ class SepASPP(nn.Module):
         )
         self.bottleneck = ConvBNReLU(outputs * len(dilations), outputs, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, h, w) -> (N, outputs, h, w)."""
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps of ``inputs`` channels in all -> (N, outputs, h, w) at the size of the first."""
+        x = torch.cat(resize_to_first(maps), dim=1)
         return self.bottleneck(torch.cat([module(x) for module in self.aspp_modules], dim=1))
+
+
+class PointwiseFusion(ConvBNReLU):
+    """1x1 convolution of the resized, concatenated maps, then batch norm and ReLU.
+
+    Resizing and a 1x1 convolution commute, so each map is convolved at its own size: the same
+    result for a third of the work.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps of ``inputs`` channels in all -> (N, outputs, h, w) at the size of the first."""
+        weights = self.conv.weight.split([x.shape[1] for x in maps], dim=1)
+        parts = [F.conv2d(x, weight) for x, weight in zip(maps, weights, strict=True)]
+        return F.relu(self.bn(sum(resize_to_first(parts))), inplace=True)
 
 
 class PixelLinear(nn.Module):
@@ -122,7 +147,7 @@ class DAFormerHead(nn.Module):
         if fusion == "sep_aspp":
             self.fuse_layer = SepASPP(fused, channels, dilations)
         elif fusion == "conv":
-            self.fuse_layer = ConvBNReLU(fused, channels, 1)
+            self.fuse_layer = PointwiseFusion(fused, channels)
         else:
             raise InputError(f"MODEL.SEM_SEG_HEAD.FUSION is 'sep_aspp' or 'conv', not {fusion!r}")
         self.dropout = nn.Dropout2d(dropout)
@@ -150,12 +175,7 @@ class DAFormerHead(nn.Module):
             embed(features[name])
             for name, embed in zip(self.in_features, self.embed_layers, strict=True)
         ]
-        size = embedded[0].shape[-2:]
-        resized = [
-            F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in embedded[1:]
-        ]
-        fused = self.fuse_layer(torch.cat([embedded[0], *resized], dim=1))
-        return self.conv_seg(self.dropout(fused))
+        return self.conv_seg(self.dropout(self.fuse_layer(embedded)))
 
     def forward(
         self, features: dict[str, Tensor], targets: Tensor | None = None
