@@ -59,6 +59,18 @@ class SeparableConv(nn.Module):
         return self.pointwise_conv(self.depthwise_conv(x))
 
 
+class PixelLinear(nn.Module):
+    """The same linear map at every pixel, its weight stored as a matrix."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, h, w) -> (N, outputs, h, w)."""
+        return self.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class SepASPP(nn.Module):
     """Parallel separable convolutions at several dilations, concatenated and reduced; no image
     pooling.
@@ -72,39 +84,37 @@ class SepASPP(nn.Module):
         )
         self.bottleneck = ConvBNReLU(outputs * len(dilations), outputs, 3)
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps of ``inputs`` channels in all -> (N, outputs, h, w) at the size of the first."""
-        x = torch.cat(resize_to_first(maps), dim=1)
+    def forward(self, maps: Sequence[Tensor], embed_layers: Sequence[PixelLinear]) -> Tensor:
+        """Maps and the embedding of each -> (N, outputs, h, w) at the size of the first."""
+        embedded = [embed(x) for x, embed in zip(maps, embed_layers, strict=True)]
+        x = torch.cat(resize_to_first(embedded), dim=1)
         return self.bottleneck(torch.cat([module(x) for module in self.aspp_modules], dim=1))
 
 
 class PointwiseFusion(ConvBNReLU):
-    """1x1 convolution of the resized, concatenated maps, then batch norm and ReLU.
+    """1x1 convolution of the embedded, resized, concatenated maps, then batch norm and ReLU.
 
-    Resizing and a 1x1 convolution commute, so each map is convolved at its own size: the same
-    result for a third of the work.
+    Embedding, resizing and a 1x1 convolution are linear and commute: each map passes one
+    convolution with the product of both matrices, at its own size. The result is the same for a
+    small part of the work.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 1)
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps of ``inputs`` channels in all -> (N, outputs, h, w) at the size of the first."""
-        weights = self.conv.weight.split([x.shape[1] for x in maps], dim=1)
-        parts = [F.conv2d(x, weight) for x, weight in zip(maps, weights, strict=True)]
-        return F.relu(self.bn(sum(resize_to_first(parts))), inplace=True)
-
-
-class PixelLinear(nn.Module):
-    """The same linear map at every pixel, its weight stored as a matrix."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(inputs, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, h, w) -> (N, outputs, h, w)."""
-        return self.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def forward(self, maps: Sequence[Tensor], embed_layers: Sequence[PixelLinear]) -> Tensor:
+        """Maps and the embedding of each -> (N, outputs, h, w) at the size of the first."""
+        widths = [embed.proj.out_features for embed in embed_layers]
+        parts = []
+        for x, embed, fuse in zip(
+            maps, embed_layers, self.conv.weight[:, :, 0, 0].split(widths, dim=1), strict=True
+        ):
+            weight, bias = fuse @ embed.proj.weight, fuse @ embed.proj.bias
+            parts.append(F.conv2d(x, weight[:, :, None, None], bias))
+        fused, *others = resize_to_first(parts)
+        for other in others:
+            fused += other
+        return F.relu(self.bn(fused), inplace=True)
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -171,11 +181,8 @@ class DAFormerHead(nn.Module):
 
     def layers(self, features: dict[str, Tensor]) -> Tensor:
         """Maps of ``in_features`` -> logits (N, K, h, w) at the size of the first map."""
-        embedded = [
-            embed(features[name])
-            for name, embed in zip(self.in_features, self.embed_layers, strict=True)
-        ]
-        return self.conv_seg(self.dropout(self.fuse_layer(embedded)))
+        maps = [features[name] for name in self.in_features]
+        return self.conv_seg(self.dropout(self.fuse_layer(maps, self.embed_layers)))
 
     def forward(
         self, features: dict[str, Tensor], targets: Tensor | None = None
