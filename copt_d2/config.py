@@ -91,6 +91,7 @@ def _add_method_config(cfg: CN) -> None:
     cfg.MODEL.UDA = CN()
     cfg.MODEL.UDA.PHASES = ("source",)  # in this order: "source", "mixed", "masked"
     cfg.MODEL.UDA.FEATURE_LOSSES = ()  # names of LOSS_REGISTRY, applied to the source pass
+    cfg.MODEL.UDA.TARGET_FEATURE_LOSSES = ()  # the same on a clean target pass, by pseudo-labels
     cfg.MODEL.UDA.TEACHER_ALPHA = 0.999
     cfg.MODEL.UDA.PSEUDO_THRESHOLD = 0.968  # confidence from which a pixel counts for the weight
     cfg.MODEL.UDA.IGNORE_TOP = 0  # rows of every target crop with weight 0 (DAFormer: 15)
@@ -101,6 +102,8 @@ def _add_method_config(cfg: CN) -> None:
     cfg.MODEL.UDA.MASK_RATIO = 0.7  # share of hidden patches
     cfg.MODEL.UDA.MASK_BLOCK_SIZE = 64  # side of a patch in pixels
     cfg.MODEL.UDA.MASK_WEIGHT = 1.0
+    cfg.MODEL.UDA.MASK_DOMAINS = ("target",)  # what is masked; both = half of the batch of each
+    cfg.MODEL.UDA.MASK_AUGMENT = True  # colour jitter and blur before the mask
 
     cfg.MODEL.UDA.FEATURE_DISTANCE = CN()
     cfg.MODEL.UDA.FEATURE_DISTANCE.WEIGHT = 0.005
@@ -132,6 +135,7 @@ def _add_solver_config(cfg: CN) -> None:
     cfg.SOLVER.WARMUP_ITERS = 1500
     cfg.SOLVER.WARMUP_FACTOR = 1e-6
     cfg.SOLVER.POLY_POWER = 1.0
+    cfg.SOLVER.BACKWARD = "phase"  # a backward pass per "phase", per "loss", or one of the "sum"
     cfg.SOLVER.CHECKPOINT_PERIOD = 2000
     cfg.SOLVER.LOG_PERIOD = 50
     cfg.SOLVER.IMAGE_PERIOD = (

@@ -11,6 +11,8 @@ from torch import Tensor
 
 Box = tuple[int, int, int, int]
 
+IGNORE_INDEX = 255  # label of pixels that count nowhere
+
 
 @dataclass
 class DomainBatch:

@@ -14,6 +14,7 @@ from detectron2.config import CfgNode, get_cfg
 
 from copt_d2 import add_copt_config
 from copt_d2.engine import load_config
+from copt_d2.engine.config_files import config_changes
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -113,20 +114,105 @@ def test_there_are_benchmarks():
 def test_methods_build_on_each_other():
     chain = {
         name: load_config(str(ROOT / "configs" / "base" / f"{name}.yaml")).MODEL.UDA
-        for name in ("source_only", "daformer", "mic", "copt")
+        for name in ("source_only", "daformer", "hrda", "mic", "copt")
     }
     assert {name: list(uda.PHASES) for name, uda in chain.items()} == {
         "source_only": ["source"],
         "daformer": ["source", "mixed"],
+        "hrda": ["source", "mixed"],
         "mic": ["source", "mixed", "masked"],
         "copt": ["source", "mixed", "masked"],
     }
     assert {name: list(uda.FEATURE_LOSSES) for name, uda in chain.items()} == {
         "source_only": [],
         "daformer": ["FeatureDistanceLoss"],
+        "hrda": ["FeatureDistanceLoss"],
         "mic": ["FeatureDistanceLoss"],
         "copt": ["FeatureDistanceLoss", "CoPTLoss"],
     }
+
+
+PAPER = ("gta2cs", "synthia2cs", "cs2dz", "cs2acdc")
+
+
+def load(name):
+    return load_config(str(ROOT / "configs" / f"{name}.yaml"))
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_values(name):
+    # self_training of CoPT as its authors ran it: the table of method variants, last column
+    cfg = load(name)
+    assert (cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.IMS_PER_BATCH) == (
+        40000,
+        1500,
+        2,
+    )
+    assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY) == (6e-5, 0.01)
+    assert (cfg.MODEL.MIT.VARIANT, cfg.MODEL.MIT.DROP_PATH_RATE) == ("b5", 0.1)
+    assert cfg.MODEL.BACKBONE.NAME == "build_mit_backbone"
+    assert (cfg.MODEL.HRDA.ENABLED, cfg.MODEL.HRDA.CROP_SIZE) == (True, 512)
+    assert list(cfg.INPUT.CROP.SIZE) == [1024, 1024]
+    assert not cfg.INPUT.PHOTOMETRIC_DISTORTION
+    rare = cfg.DATALOADER.RARE_CLASS
+    assert (rare.ENABLED, rare.TEMPERATURE) == (True, 0.01)
+    assert (rare.MIN_PIXELS, rare.MIN_CROP_RATIO) == (3000, 2.0)
+    uda = cfg.MODEL.UDA
+    assert (uda.TEACHER_ALPHA, uda.PSEUDO_THRESHOLD) == (0.999, 0.968)
+    assert (uda.MASK_BLOCK_SIZE, uda.MASK_RATIO) == (64, 0.7)
+    assert (list(uda.MASK_DOMAINS), uda.MASK_AUGMENT) == (["target"], True)
+    assert (uda.IGNORE_TOP, uda.IGNORE_BOTTOM) == (0, 0)
+    assert list(cfg.INPUT.VALID_MARGINS) == [30, 240, 30, 30]
+    assert (list(cfg.TEST.WINDOW), list(cfg.TEST.STRIDE)) == ([1024, 1024], [512, 512])
+    assert (cfg.MODEL.COPT.DECAY, cfg.MODEL.COPT.METRIC) == (0.5, "cosine")
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_methods_of_one_resolution_have_half_the_size(name):
+    full, half = load(f"baselines/{name}_hrda"), load(f"baselines/{name}_daformer")
+    for key in ("SOURCE_RESIZE", "TARGET_RESIZE", "TEST_RESIZE"):
+        assert [side / 2 for side in full.INPUT[key]] == list(half.INPUT[key])
+    assert list(half.INPUT.CROP.SIZE) == [512, 512]
+    assert not any(half.INPUT.VALID_MARGINS)
+    assert (half.MODEL.UDA.IGNORE_TOP, half.MODEL.UDA.IGNORE_BOTTOM) == (15, 120)
+    assert half.DATALOADER.RARE_CLASS.MIN_CROP_RATIO == 0.5
+    assert not half.TEST.WINDOW
+    source_only = load(f"baselines/{name}_source_only")
+    assert source_only.INPUT.PHOTOMETRIC_DISTORTION
+    assert not source_only.DATALOADER.RARE_CLASS.ENABLED
+
+
+def test_margins_and_masks_that_differ_between_the_authors():
+    for benchmark in ("cs2dz", "cs2acdc"):  # HRDA and MIC trust these targets up to the border
+        for method in ("hrda", "mic"):
+            assert not any(load(f"baselines/{benchmark}_{method}").INPUT.VALID_MARGINS)
+        mic = load(f"baselines/{benchmark}_mic").MODEL.UDA
+        assert (list(mic.MASK_DOMAINS), mic.MASK_AUGMENT) == (["source", "target"], False)
+    for benchmark in ("gta2cs", "synthia2cs"):
+        mic = load(f"baselines/{benchmark}_mic")
+        assert list(mic.INPUT.VALID_MARGINS) == [30, 240, 30, 30]
+        assert (list(mic.MODEL.UDA.MASK_DOMAINS), mic.MODEL.UDA.MASK_AUGMENT) == (["target"], True)
+
+
+def test_an_ablation_changes_what_its_name_says():
+    base = load("gta2cs")
+    folder = ROOT / "configs" / "ablations"
+    expected = {
+        "metric_l1": {"MODEL.COPT.METRIC"},
+        "metric_l2": {"MODEL.COPT.METRIC"},
+        "hrda_copt": {"MODEL.UDA.PHASES"},
+        "domain_both": {"MODEL.UDA.TARGET_FEATURE_LOSSES"},
+        "domain_target": {"MODEL.UDA.FEATURE_LOSSES", "MODEL.UDA.TARGET_FEATURE_LOSSES"},
+        "backward_loss": {"SOLVER.BACKWARD"},
+        "backward_sum": {"SOLVER.BACKWARD"},
+        "uniform_sampling": {"DATALOADER.RARE_CLASS.ENABLED"},
+        "no_memory": {"MODEL.COPT.DECAY"},
+        **{f"decay_0{d}": {"MODEL.COPT.DECAY"} for d in (1, 3, 7, 9)},
+    }
+    assert {p.stem.removeprefix("gta2cs_") for p in folder.glob("*.yaml")} == set(expected)
+    for name, keys in expected.items():
+        changed = config_changes(base.dump(), load(f"ablations/gta2cs_{name}"))
+        assert {text.split(" ")[0] for text in changed} == keys, name
 
 
 @pytest.mark.parametrize("key", our_keys())

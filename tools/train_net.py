@@ -47,7 +47,8 @@ from copt_d2.text import ensure_text_bank
 
 def prepare_text_bank(cfg: CfgNode) -> None:
     """Makes the text bank of the class names when CoPT is trained and it is missing."""
-    if "CoPTLoss" not in cfg.MODEL.UDA.FEATURE_LOSSES:
+    uda = cfg.MODEL.UDA
+    if "CoPTLoss" not in (*uda.FEATURE_LOSSES, *uda.TARGET_FEATURE_LOSSES):
         return
     names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).stuff_classes
     if comm.is_main_process():
@@ -96,7 +97,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 def evaluate_only(cfg: CfgNode) -> None:
     """Evaluates MODEL.WEIGHTS, or the newest checkpoint of OUTPUT_DIR."""
-    cfg.MODEL.UDA.FEATURE_LOSSES = ()
+    cfg.MODEL.UDA.FEATURE_LOSSES = cfg.MODEL.UDA.TARGET_FEATURE_LOSSES = ()
     cfg.MODEL.UDA.PHASES = ("source",)
     if not cfg.MODEL.WEIGHTS:
         files = TrainingCheckpointer(cfg.OUTPUT_DIR).files()

@@ -33,6 +33,7 @@ RANGES = (
     ("MODEL.SEM_SEG_HEAD.DROPOUT", 0, 1),
     ("MODEL.HRDA.DETAIL_LOSS_WEIGHT", 0, 1),
 )
+BACKWARD = ("phase", "loss", "sum")
 # detectron2's keys that mean nothing here: whoever sets one expects an effect
 WITHOUT_EFFECT = (
     *(f"SOLVER.{key}" for key in ("BASE_LR_END", "BIAS_LR_FACTOR", "CLIP_GRADIENTS.ENABLED")),
@@ -103,10 +104,15 @@ def _check_training_keys(cfg: CfgNode) -> None:
             f"MODEL.UDA.FEATURE_LOSSES {tuple(uda.FEATURE_LOSSES)} belong to the phase 'source', "
             f"which MODEL.UDA.PHASES {tuple(uda.PHASES)} lacks"
         )
-    if not cfg.DATASETS.TARGET and set(uda.PHASES) - {"source"}:
+    if not cfg.DATASETS.TARGET and (set(uda.PHASES) - {"source"} or uda.TARGET_FEATURE_LOSSES):
         raise InputError(
-            f"MODEL.UDA.PHASES {tuple(uda.PHASES)} need target images: name a data set "
-            "in DATASETS.TARGET, or leave only the phase 'source'"
+            f"MODEL.UDA.PHASES {tuple(uda.PHASES)} and TARGET_FEATURE_LOSSES "
+            f"{tuple(uda.TARGET_FEATURE_LOSSES)} need target images: name a data set in "
+            "DATASETS.TARGET, or leave only the phase 'source'"
+        )
+    if cfg.SOLVER.BACKWARD not in BACKWARD:
+        raise InputError(
+            f"SOLVER.BACKWARD is {cfg.SOLVER.BACKWARD!r}; choose from {', '.join(BACKWARD)}"
         )
     if not crop.ENABLED:
         raise InputError(

@@ -25,6 +25,7 @@ from ..solver import (
     load_optimizer_state,
     load_scheduler_state,
 )
+from .backward import back_propagate
 from .checkpointing import TrainingCheckpointer, load_student_weights, rank_buffers
 from .config_files import config_changes
 from .evaluate import evaluate
@@ -231,10 +232,7 @@ class UDATrainer(TrainerBase):
         self.storage.put_scalar("data_time", time.perf_counter() - start)
         self.last_batch = self.model.preprocess(data)
         self.optimizer.zero_grad()
-        losses: dict[str, Tensor] = {}
-        for phase in self.phases():
-            sum(phase.values()).backward()
-            losses.update({name: loss.detach() for name, loss in phase.items()})
+        losses = back_propagate(self.phases(), self.cfg.SOLVER.BACKWARD)
         self._check_finite(losses)
         average_gradients(self.model)
         self.optimizer.step()

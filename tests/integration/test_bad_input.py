@@ -113,6 +113,7 @@ def test_unknown_data_set(error_line, tmp_path):
         ({"SOLVER__BASE_LR": -1.0}, ("SOLVER.BASE_LR is -1.0; it must be 0 or more",)),
         ({"INPUT__CROP__ENABLED": False}, ("INPUT.CROP.ENABLED is False", "INPUT.CROP.SIZE")),
         ({"MODEL__UDA__PHASES": "()"}, ("MODEL.UDA.PHASES is ()", "'masked'")),
+        ({"SOLVER__BACKWARD": "each"}, ("SOLVER.BACKWARD", "'each'", "phase, loss, sum")),
         ({"MODEL__UDA__PHASES": "('mixed',)"}, ("MODEL.UDA.FEATURE_LOSSES", "lacks")),
         ({"MODEL__UDA__IGNORE_TOP": -1}, ("MODEL.UDA.IGNORE_TOP is -1",)),
         (

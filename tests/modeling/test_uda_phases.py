@@ -162,6 +162,52 @@ def test_masked_phase(source, target, draws, factor):
     assert losses["loss_masked_ce"].item() == pytest.approx(value, rel=1e-5)
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize("domains", [("source",), ("source", "target")])
+def test_masked_phase_of_other_domains(source, target, draws, domains):
+    # MIC's "separatesrc" and "separate" modes: of two images the first of each domain
+    model = build(phases=("masked",), mask_domains=domains, mask_augment=False)
+    pseudo = model.teacher.pseudo_labels(target)
+    losses = losses_of(model, source, target, draws)
+    images, _, logits = model.student.seen[0]
+    ones = torch.ones(SIZE)
+    if len(domains) == 1:
+        clean, labels, weights = source.images, source.labels, torch.stack([ones, ones])
+    else:
+        clean = torch.stack([source.images[0], target.images[0]])
+        labels = torch.stack([source.labels[0], pseudo.labels[0]])
+        weights = torch.stack([ones, pseudo.weights[0]])
+    assert torch.equal(images, clean * draws.patch_mask)
+    expected = weighted_cross_entropy(logits, labels, weights)
+    assert losses["loss_masked_ce"].item() == pytest.approx(expected, rel=1e-5)
+
+
+class LabelledMean(nn.Module):
+    """Keeps the labels that it is given; the mean of the logits as loss."""
+
+    def on_output(self, output, labels):
+        self.labels = labels
+        return output.logits.mean()
+
+
+def test_feature_losses_of_the_target(source, target):
+    extra = LabelledMean()
+    model = build(target_feature_losses=nn.ModuleDict({"mean": extra}))
+    pseudo = model.teacher.pseudo_labels(target)
+    phases = [list(phase) for phase in model.training_phases(source, target)]
+    assert phases == [
+        ["loss_source_ce"],
+        ["loss_target_mean"],
+        ["loss_mixed_ce"],
+        ["loss_masked_ce"],
+    ]
+    assert model.student.seen[1][0] is target.images  # clean: neither mixed nor masked
+    assert (target.valid == 0).any()
+    trusted = target.valid == 1
+    assert torch.equal(extra.labels[trusted], pseudo.labels[trusted])
+    assert (extra.labels[~trusted] == 255).all()
+
+
 def test_one_pseudo_label_for_both_phases(source, target, monkeypatch):
     model = build()
     calls = []

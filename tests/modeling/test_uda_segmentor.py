@@ -194,6 +194,23 @@ def test_methods_differ_by_lists_in_the_config(tiny_cfg, batches, listed):
     ]
 
 
+def test_both_domains_have_a_memory_of_their_own(tiny_cfg, batches):
+    tiny_cfg.MODEL.UDA.PHASES = ("source",)
+    tiny_cfg.MODEL.UDA.FEATURE_LOSSES = tiny_cfg.MODEL.UDA.TARGET_FEATURE_LOSSES = ("CoPTLoss",)
+    model = build_model(tiny_cfg)
+    phases = list(model.training_phases(*batches))
+    assert [list(phase) for phase in phases] == [
+        ["loss_source_ce", "loss_source_copt"],
+        ["loss_target_copt"],
+    ]
+    source, target = (
+        losses["copt"].memory_bank for losses in (model.feature_losses, model.target_feature_losses)
+    )
+    assert source.any()
+    assert target.any()
+    assert not torch.equal(source, target)
+
+
 def test_source_only_has_no_teacher_and_needs_no_target(tiny_cfg):
     tiny_cfg.MODEL.UDA.PHASES = ("source",)
     tiny_cfg.MODEL.UDA.FEATURE_LOSSES = ()
@@ -208,6 +225,7 @@ def test_settings_come_from_the_config(tiny_cfg):
     uda.TEACHER_ALPHA, uda.PSEUDO_THRESHOLD, uda.IGNORE_TOP, uda.IGNORE_BOTTOM = 0.9, 0.8, 3, 5
     uda.JITTER_PROBABILITY, uda.JITTER_STRENGTH, uda.BLUR_PROBABILITY = 0.1, 0.3, 0.2
     uda.MASK_RATIO, uda.MASK_WEIGHT = 0.6, 0.5
+    uda.MASK_DOMAINS, uda.MASK_AUGMENT = ("source",), False
     tiny_cfg.TEST.WINDOW = (32, 48)
     model = build_model(tiny_cfg)
     teacher = model.teacher
@@ -219,13 +237,20 @@ def test_settings_come_from_the_config(tiny_cfg):
         "blur_probability": 0.2,
     }
     assert (model.mask_ratio, model.mask_block_size, model.mask_weight) == (0.6, 16, 0.5)
+    assert (model.mask_domains, model.mask_augment) == (("source",), False)
     assert model.test_window == model.test_stride == (32, 48)  # no stride: windows side by side
     tiny_cfg.TEST.STRIDE = (16, 24)
     assert build_model(tiny_cfg).test_stride == (16, 24)
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("PHASES", ("source", "maskd")), ("FEATURE_LOSSES", ("CoPT",))]
+    ("key", "value"),
+    [
+        ("PHASES", ("source", "maskd")),
+        ("FEATURE_LOSSES", ("CoPT",)),
+        ("TARGET_FEATURE_LOSSES", ("CoPT",)),
+        ("MASK_DOMAINS", ("source", "tarmac")),
+    ],
 )
 def test_unknown_names_in_the_lists(tiny_cfg, key, value):
     tiny_cfg.MODEL.UDA[key] = value

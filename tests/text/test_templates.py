@@ -14,7 +14,7 @@ def write(path, content):
 
 def test_packaged_lists_are_complete():
     lists = load_template_lists()
-    assert {"day", "dusk", "rendered", "real"} <= set(lists)
+    assert {"day", "dusk", "night", "fog", "rain", "snow", "rendered", "real"} <= set(lists)
     for name, templates in lists.items():
         assert 12 <= len(templates) <= 18, name
         assert len(set(templates)) == len(templates), name

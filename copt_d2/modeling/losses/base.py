@@ -14,9 +14,9 @@ from ...structures import SegOutput
 
 LOSS_REGISTRY = Registry("LOSS")
 LOSS_REGISTRY.__doc__ = """
-Losses on the features of the source pass, listed by name in ``MODEL.UDA.FEATURE_LOSSES``. A
-registered class is a ``FeatureLoss`` whose constructor is detectron2-configurable: ``Loss(cfg,
-encoder=encoder)``.
+Losses on encoder features, listed by name in ``MODEL.UDA.FEATURE_LOSSES`` (source pass) and
+``MODEL.UDA.TARGET_FEATURE_LOSSES``. A registered class is a ``FeatureLoss`` whose constructor is
+detectron2-configurable: ``Loss(cfg, encoder=encoder)``.
 """
 
 
@@ -24,7 +24,7 @@ class FeatureLoss(nn.Module, ABC):
     """A loss on what a segmentation network returns for labelled images.
 
     Attributes:
-        key: short name; the loss is logged as ``loss_source_<key>``.
+        key: short name; the loss is logged as ``loss_<phase>_<key>``.
     """
 
     key: str
@@ -42,11 +42,14 @@ class FeatureLoss(nn.Module, ABC):
         """
 
 
-def build_feature_losses(cfg: CfgNode, *, encoder: Backbone) -> nn.ModuleDict:
-    """The losses of ``MODEL.UDA.FEATURE_LOSSES`` by key, in that order.
+def build_feature_losses(
+    cfg: CfgNode, *, encoder: Backbone, option: str = "FEATURE_LOSSES"
+) -> nn.ModuleDict:
+    """The losses of a list of the config by key, in that order.
 
     Args:
         cfg: full config.
+        option: name of the list below ``MODEL.UDA``.
         encoder: the student's, with its initial (ImageNet) weights. Its channel count is read; a
             loss that compares with it keeps a frozen copy.
 
@@ -57,15 +60,13 @@ def build_feature_losses(cfg: CfgNode, *, encoder: Backbone) -> nn.ModuleDict:
         InputError: for a name that is not registered, or one that stands twice.
     """
     losses = nn.ModuleDict()
-    for name in cfg.MODEL.UDA.FEATURE_LOSSES:
+    for name in cfg.MODEL.UDA[option]:
         if name not in LOSS_REGISTRY:
             known = ", ".join(sorted(registered for registered, _ in LOSS_REGISTRY))
-            raise InputError(
-                f"MODEL.UDA.FEATURE_LOSSES: unknown loss {name!r}; use some of: {known}"
-            )
+            raise InputError(f"MODEL.UDA.{option}: unknown loss {name!r}; use some of: {known}")
         loss = LOSS_REGISTRY.get(name)(cfg, encoder=encoder)
         if loss.key in losses:
-            raise InputError(f"MODEL.UDA.FEATURE_LOSSES: {name!r} stands twice; remove one")
+            raise InputError(f"MODEL.UDA.{option}: {name!r} stands twice; remove one")
         losses[loss.key] = loss
     return losses
 

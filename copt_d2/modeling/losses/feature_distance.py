@@ -9,14 +9,13 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
-from ...structures import SegOutput
+from ...structures import IGNORE_INDEX, SegOutput
 from ..across_processes import process_mean
 from .base import LOSS_REGISTRY, FeatureLoss, training_metadata
 
 # labels are uint8 values widened to int64, so one histogram bin for each holds any class count; the
 # bin of the ignored label is the last and thereby loses ties, as an additional class K would
 LABEL_VALUES = 256
-IGNORE_INDEX = 255
 
 
 def feature_distance(

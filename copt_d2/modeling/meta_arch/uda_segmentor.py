@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from ...augment import class_mix_masks, draw_strong, mix, patch_mask, strong_augment
 from ...errors import InputError
-from ...structures import DomainBatch, PseudoLabels, SegOutput, StepDraws, StrongDraw
+from ...structures import (
+    IGNORE_INDEX,
+    DomainBatch,
+    PseudoLabels,
+    SegOutput,
+    StepDraws,
+    StrongDraw,
+)
 from ..losses import build_feature_losses, cross_entropy
 from ..networks import build_segmentation_network
 from ..preprocessing import ImagePreprocessor
@@ -41,12 +48,15 @@ class UDASegmentor(nn.Module):
         student: nn.Module,
         teacher: EMATeacher | None,
         feature_losses: nn.ModuleDict,
+        target_feature_losses: nn.ModuleDict | None = None,
         preprocessor: ImagePreprocessor,
         phases: Sequence[str] = PHASES,
         strong: dict[str, float] | None = None,
         mask_ratio: float = 0.7,
         mask_block_size: int = 64,
         mask_weight: float = 1.0,
+        mask_domains: Sequence[str] = ("target",),
+        mask_augment: bool = True,
         detail_loss_weight: float = 0.1,
         test_window: tuple[int, int] | None = None,
         test_stride: tuple[int, int] | None = None,
@@ -55,29 +65,31 @@ class UDASegmentor(nn.Module):
             student: the trained network; ``student(images)`` returns a ``SegOutput``.
             teacher: its moving average; ``None`` if no phase needs pseudo-labels.
             feature_losses: key -> module with ``on_output(output, labels)``, for the source pass.
+            target_feature_losses: the same for a pass over the clean target images with their
+                pseudo-labels; ``None`` or empty = there is no such pass.
             preprocessor: uint8 dicts of the mappers -> normalised batches.
             phases: which of "source", "mixed", "masked" an iteration has.
             strong: keyword arguments of :func:`copt_d2.augment.draw_strong`.
             mask_ratio: share of hidden patches in the masked pass.
             mask_block_size: side of a patch in pixels.
             mask_weight: factor of the masked pass's losses.
+            mask_domains: "target", "source" or both, see :meth:`masked_losses`.
+            mask_augment: whether the masked pass has colour jitter and blur.
             detail_loss_weight: share of the detail crop's loss (HRDA), in [0, 1].
             test_window: (h, w) of the sliding window; ``None`` = the whole image.
             test_stride: (h, w) step of the window.
         Raises:
-            InputError: if a phase is unknown, or needs a teacher and there is none.
+            InputError: if a phase or domain is unknown, or needs a teacher and there is none.
         """
         super().__init__()
-        unknown = set(phases) - set(PHASES)
-        if unknown:
-            raise InputError(
-                f"MODEL.UDA.PHASES: {sorted(unknown)} unknown; known: {', '.join(PHASES)}"
-            )
-        if teacher is None and set(phases) - {"source"}:
+        _check_names("PHASES", phases, PHASES)
+        _check_names("MASK_DOMAINS", mask_domains, ("source", "target"))
+        if teacher is None and (set(phases) - {"source"} or target_feature_losses):
             raise InputError(f"MODEL.UDA.PHASES {tuple(phases)} need a teacher")
         self.student = student
         self.teacher = teacher
         self.feature_losses = feature_losses
+        self.target_feature_losses = target_feature_losses or nn.ModuleDict()
         self.preprocessor = preprocessor
         self.phases = tuple(phases)
         self.strong = strong or {
@@ -88,6 +100,8 @@ class UDASegmentor(nn.Module):
         self.mask_ratio = mask_ratio
         self.mask_block_size = mask_block_size
         self.mask_weight = mask_weight
+        self.mask_domains = tuple(mask_domains)
+        self.mask_augment = mask_augment
         self.detail_loss_weight = detail_loss_weight
         self.test_window = test_window
         self.test_stride = test_stride
@@ -99,7 +113,7 @@ class UDASegmentor(nn.Module):
         uda = cfg.MODEL.UDA
         student = build_segmentation_network(cfg)
         teacher = None
-        if set(uda.PHASES) - {"source"}:
+        if set(uda.PHASES) - {"source"} or uda.TARGET_FEATURE_LOSSES:
             teacher = EMATeacher(
                 copy.deepcopy(student),
                 alpha=uda.TEACHER_ALPHA,
@@ -111,6 +125,9 @@ class UDASegmentor(nn.Module):
             "student": student,
             "teacher": teacher,
             "feature_losses": build_feature_losses(cfg, encoder=student.backbone),
+            "target_feature_losses": build_feature_losses(
+                cfg, encoder=student.backbone, option="TARGET_FEATURE_LOSSES"
+            ),
             "preprocessor": ImagePreprocessor(cfg),
             "phases": uda.PHASES,
             "strong": {
@@ -121,6 +138,8 @@ class UDASegmentor(nn.Module):
             "mask_ratio": uda.MASK_RATIO,
             "mask_block_size": uda.MASK_BLOCK_SIZE,
             "mask_weight": uda.MASK_WEIGHT,
+            "mask_domains": uda.MASK_DOMAINS,
+            "mask_augment": uda.MASK_AUGMENT,
             "detail_loss_weight": cfg.MODEL.HRDA.DETAIL_LOSS_WEIGHT,
             "test_window": tuple(cfg.TEST.WINDOW) or None,
             "test_stride": tuple(cfg.TEST.STRIDE or cfg.TEST.WINDOW) or None,
@@ -152,10 +171,12 @@ class UDASegmentor(nn.Module):
         pseudo = self.teacher.pseudo_labels(target)
         # the share of confident pixels: all trusted pixels have it as their weight
         self.diagnostics["pseudo_label_weight"] = pseudo.weights.amax().detach()
+        if self.target_feature_losses:
+            yield self.target_losses(target, pseudo)
         if "mixed" in self.phases:
             yield self.mixed_losses(source, target, pseudo, draws)
         if "masked" in self.phases:
-            yield self.masked_losses(target, pseudo, draws)
+            yield self.masked_losses(source, target, pseudo, draws)
 
     def source_losses(self, source: DomainBatch, draws: StepDraws) -> Losses:
         """Supervised loss and the losses on the source features (feature distance, CoPT)."""
@@ -164,6 +185,17 @@ class UDASegmentor(nn.Module):
         for key, loss in self.feature_losses.items():
             losses[f"loss_source_{key}"] = loss.on_output(output, source.labels)
         return losses
+
+    def target_losses(self, target: DomainBatch, pseudo: PseudoLabels) -> Losses:
+        """Feature losses of the clean target images by their pseudo-labels (CoPT, Table 9)."""
+        labels = pseudo.labels
+        if target.valid is not None:
+            labels = labels.masked_fill(target.valid == 0, IGNORE_INDEX)
+        output = self.student(target.images)
+        return {
+            f"loss_target_{key}": loss.on_output(output, labels)
+            for key, loss in self.target_feature_losses.items()
+        }
 
     def mixed_losses(
         self, source: DomainBatch, target: DomainBatch, pseudo: PseudoLabels, draws: StepDraws
@@ -181,18 +213,33 @@ class UDASegmentor(nn.Module):
         output = self.student(images, draws.mixed_box)
         return self._segmentation_losses(output, labels, weights, "mixed")
 
-    def masked_losses(self, target: DomainBatch, pseudo: PseudoLabels, draws: StepDraws) -> Losses:
-        """Masked image consistency (MIC): the pseudo-labels must follow from the visible patches
-        alone.
+    def masked_losses(
+        self, source: DomainBatch, target: DomainBatch, pseudo: PseudoLabels, draws: StepDraws
+    ) -> Losses:
+        """Masked image consistency (MIC): the labels must follow from the visible patches alone.
+
+        The target's are pseudo-labels with their weights. With both domains, the first half of
+        either's images make up the batch (of two images: the first of each).
         """
-        images = self._augment(target.images, draws.masked_strong, shared=True)
+        parts = {
+            "source": (source.images, source.labels, torch.ones_like(pseudo.weights)),
+            "target": (target.images, pseudo.labels, pseudo.weights),
+        }
+        chosen = [parts[domain] for domain in ("source", "target") if domain in self.mask_domains]
+        count = -(-len(target.images) // len(chosen))
+        images, labels, weights = (
+            torch.cat([tensor[:count] for tensor in tensors])
+            for tensors in zip(*chosen, strict=True)
+        )
+        if self.mask_augment:
+            images = self._augment(images, draws.masked_strong, shared=True)
         visible = draws.patch_mask
         if visible is None:
             visible = patch_mask(
                 images.shape, self.mask_ratio, self.mask_block_size, device=images.device
             )
         output = self.student(images * visible, draws.masked_box)
-        losses = self._segmentation_losses(output, pseudo.labels, pseudo.weights, "masked")
+        losses = self._segmentation_losses(output, labels, weights, "masked")
         return {name: self.mask_weight * loss for name, loss in losses.items()}
 
     def _segmentation_losses(
@@ -251,3 +298,10 @@ class UDASegmentor(nn.Module):
             height, width = sample.get("height", size[0]), sample.get("width", size[1])
             results.append({"sem_seg": sem_seg_postprocess(logits[0], size, height, width)})
         return results
+
+
+def _check_names(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(names) - set(known))
+    if unknown or not names:
+        found = f"{unknown} unknown" if unknown else "is empty"
+        raise InputError(f"MODEL.UDA.{option}: {found}; known: {', '.join(known)}")
