@@ -98,6 +98,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
 def evaluate_only(cfg: CfgNode) -> None:
     """Evaluates MODEL.WEIGHTS, or the newest checkpoint of OUTPUT_DIR."""
     cfg.MODEL.UDA.FEATURE_LOSSES = cfg.MODEL.UDA.TARGET_FEATURE_LOSSES = ()
+    cfg.MODEL.MIT.WEIGHTS = ""  # MODEL.WEIGHTS holds the encoder too
     cfg.MODEL.UDA.PHASES = ("source",)
     if not cfg.MODEL.WEIGHTS:
         files = TrainingCheckpointer(cfg.OUTPUT_DIR).files()

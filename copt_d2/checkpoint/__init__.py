@@ -2,6 +2,6 @@
 
 from .keys import student_state
 from .mit import convert_mit
-from .mmseg import convert_mmseg
+from .mmseg import convert_mmseg, is_released
 
-__all__ = ["convert_mit", "convert_mmseg", "student_state"]
+__all__ = ["convert_mit", "convert_mmseg", "is_released", "student_state"]

@@ -22,6 +22,11 @@ PREFIXES = (
 EXTRAS = ("cls_head.", "proj_head.", "auxiliary_head.", "project.", "classifier.")
 
 
+def is_released(state_dict: Mapping[str, Any]) -> bool:
+    """Whether these are keys of the authors' code, which has a ``decode_head``."""
+    return any("decode_head." in key for key in _unwrapped(state_dict))
+
+
 def convert_mmseg(state_dict: Mapping[str, Any], part: str = "model") -> dict[str, Tensor]:
     """A released UDA checkpoint -> the keys of ``build_segmentation_network(cfg).state_dict()``.
 
@@ -68,10 +73,7 @@ def convert_mmseg(state_dict: Mapping[str, Any], part: str = "model") -> dict[st
 
 def _part(state_dict: Mapping[str, Any], part: str) -> dict[str, Tensor]:
     """The entries of one network without their prefix."""
-    for wrapper in ("state_dict", "model"):
-        inner = state_dict.get(wrapper)
-        state_dict = inner if isinstance(inner, Mapping) else state_dict
-    bare = {key.removeprefix("module."): value for key, value in state_dict.items()}
+    bare = {key.removeprefix("module."): v for key, v in _unwrapped(state_dict).items()}
     found = _below(bare, f"{part}.")
     if found:
         return found
@@ -79,6 +81,14 @@ def _part(state_dict: Mapping[str, Any], part: str) -> dict[str, Tensor]:
         return bare
     first = next(iter(bare), "nothing")
     raise KeyError(f"released checkpoint: no key begins with '{part}.'; the first is {first!r}")
+
+
+def _unwrapped(state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What lies under ``state_dict`` and ``model``, where there are such."""
+    for wrapper in ("state_dict", "model"):
+        inner = state_dict.get(wrapper)
+        state_dict = inner if isinstance(inner, Mapping) else state_dict
+    return state_dict
 
 
 def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..checkpoint import student_state
+from ..checkpoint import convert_mmseg, is_released, student_state
 from ..errors import InputError
 from .random_state import random_state
 
@@ -93,12 +93,12 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
 
 
 def load_student_weights(network: nn.Module, path: str) -> int | None:
-    """Loads the student of a training checkpoint, or a bare network, from a .pth or .safetensors
-    file.
+    """Loads the student of a training checkpoint, a bare network, or a checkpoint released by the
+    authors of DAFormer, HRDA, MIC or CoPT, from a .pth or .safetensors file.
 
     Returns:
-        The number of steps after which the training checkpoint was written; ``None`` for a bare
-        network.
+        The number of steps after which the training checkpoint was written; ``None`` for other
+        files.
     Raises:
         InputError: if the file cannot be read or is of another architecture or class count.
     """
@@ -110,7 +110,11 @@ def load_student_weights(network: nn.Module, path: str) -> int | None:
             raise InputError(f"MODEL.WEIGHTS {path} cannot be read ({error})") from error
     else:
         stored = read_checkpoint(file)
-    state = student_state(stored.get("model", stored))
+    released = is_released(stored)
+    try:
+        state = convert_mmseg(stored) if released else student_state(stored.get("model", stored))
+    except KeyError as error:
+        raise InputError(f"MODEL.WEIGHTS {path}: {error.args[0]}") from error
     wanted = network.state_dict()
     wrong = [
         f"{key} is {tuple(state[key].shape)} there and {tuple(wanted[key].shape)} here"
@@ -126,7 +130,7 @@ def load_student_weights(network: nn.Module, path: str) -> int | None:
             f"{wrong[0]}{more}"
         )
     network.load_state_dict(state)
-    return stored.get("iteration") if "model" in stored else None
+    return stored.get("iteration") if "model" in stored and not released else None
 
 
 class TrainingCheckpointer:

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from copt_d2.checkpoint import convert_mmseg
+from copt_d2.engine import load_student_weights
+from copt_d2.errors import InputError
 from copt_d2.modeling import build_segmentation_network
 
 
@@ -51,6 +53,23 @@ def test_wrappers_and_a_single_network(network, released):
     assert set(convert_mmseg(inner)) == set(network.state_dict())
     assert set(convert_mmseg({"model": inner})) == set(network.state_dict())
     assert set(convert_mmseg(released_names(network))) == set(network.state_dict())
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+def test_a_released_file_is_read_as_it_is(network, released, wrapper, tmp_path):
+    file = tmp_path / "iter_40000.pth"
+    released[wrapper] = released.pop("state_dict")
+    torch.save(released, file)
+    wanted = {name: value.clone() for name, value in network.state_dict().items()}
+    for value in network.state_dict().values():
+        value.zero_()
+    assert load_student_weights(network, str(file)) is None
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in wanted.items())
+    broken = next(name for name in released[wrapper] if name.endswith("conv_seg.bias"))
+    del released[wrapper][broken]
+    torch.save(released, file)
+    with pytest.raises(InputError, match=r"iter_40000.pth.*conv_seg.bias"):
+        load_student_weights(network, str(file))
 
 
 def test_extras_are_left_out_with_a_notice(network, released, caplog):

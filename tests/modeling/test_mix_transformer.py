@@ -135,7 +135,7 @@ def test_wrong_weights_and_variants_are_named(mit_cfg, tmp_path):
     stored = MixTransformer("b0").state_dict()
     file = tmp_path / "weights.pth"
     mit_cfg.MODEL.MIT.WEIGHTS = str(file)
-    with pytest.raises(InputError, match=r"MODEL.MIT.WEIGHTS: no such file .*weights.pth"):
+    with pytest.raises(InputError, match=r"no such file .*weights.pth: put .* mit_b0.pth of https"):
         build_backbone(mit_cfg)
     file.write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"MODEL.MIT.WEIGHTS .*weights.pth"):

@@ -228,5 +228,12 @@ def build_mit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MixTransformer:
     options = cfg.MODEL.MIT
     network = MixTransformer(options.VARIANT, options.DROP_PATH_RATE)
     if options.WEIGHTS:
+        if not Path(options.WEIGHTS).is_file():
+            raise InputError(
+                f"MODEL.MIT.WEIGHTS: no such file {options.WEIGHTS}: put the ImageNet weights "
+                f"there, mit_{options.VARIANT}.pth of https://github.com/NVlabs/SegFormer, or "
+                f"those of https://huggingface.co/nvidia/mit-{options.VARIANT} after "
+                'tools/convert_weights.py --part mit; or set it to "" for random weights'
+            )
         load_mit_weights(network, options.WEIGHTS)
     return network
