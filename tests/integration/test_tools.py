@@ -105,3 +105,36 @@ def test_detectron2_wheel_loses_what_does_not_fit(load_tool, tmp_path):
             expected = base64.urlsafe_b64encode(hashlib.sha256(kept[name]).digest()).rstrip(b"=")
             assert digest == f"sha256={expected.decode()}"
             assert int(size) == len(kept[name])
+
+
+INFERENCE = {
+    **{"MODEL.BACKBONE.NAME": "build_timm_backbone", "MODEL.TIMM.NAME": "test_efficientnet"},
+    **{"MODEL.TIMM.WEIGHTS": "", "MODEL.SEM_SEG_HEAD.CONVS_DIM": 8, "MODEL.HRDA.CROP_SIZE": 64},
+    **{"TEST.WINDOW": "(128,128)", "TEST.STRIDE": "(64,64)"},
+}
+
+
+def test_benchmark_inference_times_all_parts(load_tool, capsys):
+    options = pairs(INFERENCE)
+    load_tool("benchmark_inference").main(["--size", "128", "256", "--repeats", "2", *options])
+    printed = capsys.readouterr().out
+    rows = {line[:23].strip(): line[23:].split() for line in printed.splitlines()}
+    parts = ["encoder", "decoder", "scale attention", "resizing and averaging"]
+    seconds = [float(rows[part][0]) for part in parts]
+    assert all(value > 0 for value in seconds)
+    assert "image of 128x256, windows: 3" in printed
+    total = float(printed.partition("\nimage ")[2].partition("\nimage ")[2].split()[0])
+    assert total == pytest.approx(sum(seconds), abs=2e-3)
+    assert "peak RSS" in printed
+
+
+def test_benchmark_inference_times_no_wrong_result(load_tool, capsys, monkeypatch):
+    tool = load_tool("benchmark_inference")
+    original = tool.windows_one_by_one
+    monkeypatch.setattr(
+        tool, "windows_one_by_one", lambda *given: (original(*given)[0] + 0.01, original(*given)[1])
+    )
+    with pytest.raises(SystemExit) as ended:
+        tool.main(["--size", "128", "128", "--repeats", "1", *pairs(INFERENCE)])
+    assert ended.value.code == 1
+    assert "differs from the mean over its windows" in capsys.readouterr().err
