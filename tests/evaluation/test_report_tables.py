@@ -198,6 +198,19 @@ def test_camvid_has_a_table_without_paper(report):
     assert cells["classes in mean"] == "10"
 
 
+def test_runs_of_one_method_are_told_apart(report):
+    dataset = BENCHMARKS["camvid"][2]
+    changes = ({}, {"MODEL__COPT__METRIC": "l1"}, {"seed": 1})
+    runs = [(config("camvid", "CoPT (DAFormer)", **c), record(dataset)) for c in changes]
+    runs.append((config("camvid", "DAFormer"), record(dataset)))
+    rows = tables(report(*runs))["camvid_dusk_val"][1:]
+    assert [row[:2] for row in rows] == [
+        ["CoPT (DAFormer); MODEL.COPT.METRIC cosine", "2 runs: run0, run2"],
+        ["CoPT (DAFormer); MODEL.COPT.METRIC l1", "run1"],
+        ["DAFormer", "run3"],
+    ]
+
+
 def test_generated_scenes_are_not_put_beside_the_paper(report):
     text = report((config(), record(generated_scenes=True)))
     assert [n for n in range(1, 10) if table_of(text, n) is not None] == []

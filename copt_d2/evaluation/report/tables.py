@@ -7,14 +7,14 @@ from typing import Any
 from tabulate import tabulate
 
 from .paper import Paper, PaperRow, PaperTable, load_paper
-from .runs import Measurement
+from .runs import REPETITION_KEYS, Measurement
 from .scores import NOT_MEASURED, Repetitions, difference, group_repetitions, mean_and_spread
 
 HEAD = """# Our runs beside the paper's tables
 
 Percent, differences in points (ours minus paper). `-` = not measured. ± = half the range over runs
 that differ only in their seed. † = trained anew by the authors of CoPT. What follows a method after
-a semicolon is where a run departs from the paper.
+a semicolon is where a run departs from the paper or, in tables without it, from the other runs.
 """
 GENERATED = """## Generated scenes
 
@@ -48,13 +48,13 @@ def build_report(measurements: Sequence[Measurement], pictures: Sequence[Path] =
     for measurement in real:
         benchmark = paper.benchmark_of(measurement.dataset, measurement.config)
         groups.setdefault(benchmark, []).append(measurement)
-    parts = [HEAD, _list_of_runs(measurements, paper)]
+    parts = [HEAD, _list_of_runs(measurements)]
     for table in paper.tables:
         parts += _paper_table(table, group_repetitions(groups.get(table.benchmark, [])), paper)
     if groups.get(None):
-        parts += [OTHER, *_own_tables(groups[None], paper)]
+        parts += [OTHER, *_own_tables(groups[None])]
     if generated:
-        parts += [GENERATED, *_own_tables(generated, paper)]
+        parts += [GENERATED, *_own_tables(generated)]
     if pictures:
         parts += ["## Pictures\n", *(f"![{path.stem}]({path.as_posix()})\n" for path in pictures)]
     return "\n".join(parts)
@@ -68,7 +68,7 @@ def _markdown(headers: Sequence[str], rows: Sequence[Sequence[Any]], texts: int)
     return table + "\n"
 
 
-def _list_of_runs(measurements: Sequence[Measurement], paper: Paper) -> str:
+def _list_of_runs(measurements: Sequence[Measurement]) -> str:
     rows = []
     for m in measurements:
         mean = m.record["mIoU"]
@@ -76,7 +76,7 @@ def _list_of_runs(measurements: Sequence[Measurement], paper: Paper) -> str:
         commit = m.record.get("commit")
         facts = [m.record.get("seed"), commit and commit[:8], m.record.get("iteration")]
         known = [NOT_MEASURED if fact is None else fact for fact in facts]
-        rows.append([m.folder, _named(m.method, m, paper), m.dataset, *known, score])
+        rows.append([m.folder, m.method, m.dataset, *known, score])
     headers = ["run", "method", "data set", "seed", "commit", "iteration", "mIoU"]
     return "## Runs\n\n" + _markdown(headers, rows, texts=3)
 
@@ -160,20 +160,31 @@ def _gain(
     return None if len(means) != 2 or None in means else means[0] - means[1]
 
 
-def _own_tables(measurements: Sequence[Measurement], paper: Paper) -> list[str]:
+def _own_tables(measurements: Sequence[Measurement]) -> list[str]:
     """Our numbers alone, a table for each data set."""
     parts = []
     for dataset in dict.fromkeys(m.dataset for m in measurements):
         chosen = [m for m in measurements if m.dataset == dataset]
         record = chosen[0].record
         columns = [*record["IoU"], *record.get("conditions", {}), "mIoU"]
+        groups = group_repetitions(chosen)
         rows = []
-        for group in group_repetitions(chosen):
-            first = group.measurements[0]
-            classes = first.record.get("classes_in_mean", [])
+        for group in groups:
+            classes = group.measurements[0].record.get("classes_in_mean", [])
             cells = [mean_and_spread(group.values(column, classes)) for column in columns]
             count = len(classes) or NOT_MEASURED
-            rows.append([_named(first.method, first, paper), group.names, *cells, count])
+            rows.append([_told_apart(group, groups), group.names, *cells, count])
         headers = ["method", "runs", *columns, "classes in mean"]
         parts += [f"### {dataset}\n", _markdown(headers, rows, texts=2)]
     return parts
+
+
+def _told_apart(group: Repetitions, groups: Sequence[Repetitions]) -> str:
+    """The method, with the settings in which others of the same method differ."""
+    others = [other.config for other in groups if other.method == group.method]
+    told = [
+        f"{key} {value}"
+        for key, value in group.config.items()
+        if key not in REPETITION_KEYS and any(other.get(key, value) != value for other in others)
+    ]
+    return "; ".join([group.method, *told, *filter(None, [group.measurements[0].unfinished])])
