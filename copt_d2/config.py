@@ -147,3 +147,4 @@ def _add_solver_config(cfg: CN) -> None:
     cfg.TEST.STRIDE = ()  # (h, w) step of the window
     cfg.TEST.CLASSES = []  # train ids in the mean; [] = the data set's own subset
     cfg.TEST.PICTURES = 8  # images of the prediction sheet; 0 = none
+    cfg.TEST.EXPORT = ()  # prediction files: train_ids, color, cityscapes, acdc, dark_zurich

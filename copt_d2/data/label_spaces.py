@@ -61,6 +61,9 @@ _CITYSCAPES = (
 CITYSCAPES_CLASSES = tuple(name for name, _, _ in _CITYSCAPES)
 CITYSCAPES_PALETTE = tuple(color for _, _, color in _CITYSCAPES)
 CITYSCAPES_IDS = tuple(label_id for _, label_id, _ in _CITYSCAPES)  # train id -> id in the files
+# what SYNTHIA has: all but terrain, truck, train; and without wall, fence, pole, too
+CITYSCAPES_16 = tuple(k for k in range(len(_CITYSCAPES)) if k not in (9, 14, 16))
+CITYSCAPES_13 = tuple(k for k in CITYSCAPES_16 if k not in (3, 4, 5))
 CITYSCAPES_THINGS = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
 
 CITYSCAPES = LabelSpace(

@@ -228,7 +228,7 @@ class TrainingCheckpointer:
         """Moves what an earlier run left in the folder to ``previous_<n>``, so that runs do not
         mix.
         """
-        names = ["model_final.pth", "metrics.json", "evaluation", "config.yaml"]
+        names = ["model_final.pth", "metrics.json", "evaluation", "export", "config.yaml"]
         left = [*self.files(), *(self.folder / n for n in names), *self.folder.glob("events.*")]
         left = [path for path in left if path.exists()]
         if not any(NAME.fullmatch(path.name) or path.name == "metrics.json" for path in left):

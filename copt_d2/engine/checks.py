@@ -7,7 +7,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 
 from ..config import add_copt_config
+from ..data.label_spaces import CITYSCAPES_CLASSES
 from ..errors import InputError
+from ..evaluation.export import check_format_names, check_formats_fit
 
 # key, smallest and largest value
 RANGES = (
@@ -129,7 +131,8 @@ def _check_training_keys(cfg: CfgNode) -> None:
 
 
 def _check_test_keys(cfg: CfgNode) -> None:
-    """Windows without gaps, and classes that exist."""
+    """Windows without gaps, and classes and formats that exist."""
+    check_format_names(cfg.TEST.EXPORT)
     window, stride = tuple(cfg.TEST.WINDOW), tuple(cfg.TEST.STRIDE)
     for key, value in (("TEST.WINDOW", window), ("TEST.STRIDE", stride)):
         if value and (len(value) != 2 or min(value) < 1):
@@ -163,5 +166,24 @@ def _check_dataset(cfg: CfgNode, key: str, name: str) -> None:
             f"{classes} classes"
         )
     files = DatasetCatalog.get(name)  # says what is missing
-    if not key.endswith("TARGET") and not all("sem_seg_file_name" in entry for entry in files):
+    if key.endswith("TEST"):
+        _check_test_files(cfg, name, files)
+    elif not key.endswith("TARGET") and not all("sem_seg_file_name" in entry for entry in files):
         raise InputError(f"{key}: {name!r} has no labels, which are needed there")
+
+
+def _check_test_files(cfg: CfgNode, name: str, files: list[dict[str, Any]]) -> None:
+    """Labels for all images, or none and something to export."""
+    unlabelled = [entry["file_name"] for entry in files if "sem_seg_file_name" not in entry]
+    if 0 < len(unlabelled) < len(files):
+        raise InputError(
+            f"DATASETS.TEST: {unlabelled[0]} of {name!r} has no label file, others have one"
+        )
+    if unlabelled and not cfg.TEST.EXPORT:
+        raise InputError(
+            f"DATASETS.TEST: {name!r} has no labels, so there is nothing to score: set TEST.EXPORT "
+            "to write its predictions, e.g. \"('train_ids',)\""
+        )
+    is_cityscapes = tuple(MetadataCatalog.get(name).stuff_classes) == CITYSCAPES_CLASSES
+    images = [entry["file_name"] for entry in files]
+    check_formats_fit(cfg.TEST.EXPORT, name, is_cityscapes, images)

@@ -16,17 +16,32 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
 from detectron2.utils import comm
-from tabulate import tabulate
 from torch import Tensor, nn
 
 from ..data import build_uda_test_loader
+from ..data.datasets import data_root
+from ..data.label_spaces import (
+    CITYSCAPES_13,
+    CITYSCAPES_16,
+    CITYSCAPES_CLASSES,
+    CITYSCAPES_IDS,
+)
 from ..data.reading import read_image, read_train_ids
 from ..errors import InputError
-from ..evaluation import IoUEvaluator
+from ..evaluation import Exporter, IoUEvaluator
 from ..evaluation.pictures import prediction_sheet
+from ..evaluation.record import Record, format_table, score_fields
 from .files import replace_text
 
 logger = logging.getLogger("copt_d2.evaluate")
+
+SCENES_MARKER = "scenes.json"  # copt_d2/scenes leaves it in the folder of each data set it writes
+# means over Cityscapes' classes that the literature reports
+CITYSCAPES_SUBSETS = {
+    "19": tuple(range(len(CITYSCAPES_CLASSES))),
+    "16": CITYSCAPES_16,
+    "13": CITYSCAPES_13,
+}
 
 
 class PictureKeeper(DatasetEvaluator):
@@ -64,74 +79,89 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
-def _record(
-    cfg: CfgNode, name: str, scores: dict[str, Any], iteration: int | None, checkpoint: str | None
-) -> dict[str, Any]:
-    """The evaluation record: plain values, null where a class does not occur."""
-    metadata = MetadataCatalog.get(name)
+def _is_labelled(files: Sequence[dict[str, Any]]) -> bool:
+    """Whether there is a label file for each image (``check_config`` refuses half of them)."""
+    return all("sem_seg_file_name" in entry for entry in files)
+
+
+def _uses_generated_scenes(cfg: CfgNode, files: Sequence[dict[str, Any]]) -> bool:
+    """Whether the evaluated images, or a data set of the training, are of tools/make_scenes.py.
+
+    Generated data sets have the names of the real ones. What tells them apart is a file in the
+    data set's folder.
+    """
+    root = data_root()
+    image = Path(files[0]["file_name"])
+    folders = {image.relative_to(root).parts[0]} if image.is_relative_to(root) else set()
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TARGET):
+        folder = MetadataCatalog.get(name).get("folder")
+        folders |= {folder} if folder else set()
+    return any((root / folder / SCENES_MARKER).is_file() for folder in folders)
+
+
+def _record(cfg: CfgNode, name: str, results: dict[str, Any] | None, **origin: Any) -> Record:
+    """The evaluation record; ``origin``: iteration and checkpoint."""
+    metadata, files = MetadataCatalog.get(name), DatasetCatalog.get(name)
     classes = list(cfg.TEST.CLASSES) or list(metadata.evaluation_classes)
-
-    def number(value: float) -> float | None:
-        return None if np.isnan(value) else round(float(value), 4)
-
     return {
         "dataset": name,
         "split": name.rsplit("_", 1)[-1],
+        "generated_scenes": _uses_generated_scenes(cfg, files),
         "classes_in_mean": [metadata.stuff_classes[c] for c in classes],
-        "checkpoint": checkpoint,
-        "iteration": iteration,
-        "mIoU": number(scores["mIoU"]),
-        "aAcc": number(scores["aAcc"]),
-        "IoU": {c: number(scores[f"IoU-{c}"]) for c in metadata.stuff_classes},
-        "Acc": {c: number(scores[f"Acc-{c}"]) for c in metadata.stuff_classes},
+        **origin,
+        **score_fields(results, metadata.stuff_classes),
         "class_names": list(metadata.stuff_classes),
-        "images": scores["images"],
+        "images": len(files),
         "seed": cfg.SEED,
         "commit": _commit(),
     }
 
 
-def format_table(record: dict) -> str:
-    """Per-class IoU of one record as text, the mean last."""
-    rows = [
-        [
-            name,
-            "-" if iou is None else f"{iou:.1f}",
-            "" if name in record["classes_in_mean"] else "no",
-        ]
-        for name, iou in record["IoU"].items()
-    ]
-    mean = "-" if record["mIoU"] is None else f"{record['mIoU']:.1f}"
-    rows.append([f"mean of {len(record['classes_in_mean'])}", mean, ""])
-    return tabulate(
-        rows,
-        headers=["class", "IoU %", "in mean"],
-        colalign=("left", "right", "left"),
-        disable_numparse=True,  # or it drops the zero of 50.0
-    )
-
-
 def _write_sheet(cfg: CfgNode, name: str, keeper: PictureKeeper, folder: Path) -> Path:
-    metadata = MetadataCatalog.get(name)
+    metadata, files = MetadataCatalog.get(name), DatasetCatalog.get(name)
     table = np.asarray(metadata.label_table, dtype=np.uint8)
+    titles = ["image", "prediction", *(["ground truth"] if _is_labelled(files) else [])]
 
     def rows() -> Iterator[list[np.ndarray]]:
-        for entry in DatasetCatalog.get(name):
+        for entry in files:
             if entry["file_name"] in keeper.predictions:
-                labels = read_train_ids(entry["sem_seg_file_name"], table)
-                prediction = keeper.predictions[entry["file_name"]]
-                yield [read_image(entry["file_name"]), prediction, labels]
+                row = [read_image(entry["file_name"]), keeper.predictions[entry["file_name"]]]
+                if _is_labelled(files):
+                    row.append(read_train_ids(entry["sem_seg_file_name"], table))
+                yield row
 
-    sheet = prediction_sheet(
-        rows(),
-        ["image", "prediction", "ground truth"],
-        metadata.stuff_classes,
-        metadata.stuff_colors,
-    )
+    sheet = prediction_sheet(rows(), titles, metadata.stuff_classes, metadata.stuff_colors)
     path = folder / f"{name}.png"
     if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
         raise InputError(f"{path} cannot be written: free space there, or set TEST.PICTURES to 0")
     return path
+
+
+def _build_keeper(cfg: CfgNode, files: Sequence[dict[str, Any]]) -> PictureKeeper:
+    shown = np.linspace(0, len(files) - 1, min(cfg.TEST.PICTURES, len(files)), dtype=int)
+    return PictureKeeper([files[index]["file_name"] for index in shown])
+
+
+def _build_scorer(cfg: CfgNode, name: str) -> IoUEvaluator:
+    metadata = MetadataCatalog.get(name)
+    table = np.asarray(metadata.label_table, dtype=np.uint8)
+    is_cityscapes = tuple(metadata.stuff_classes) == CITYSCAPES_CLASSES
+    return IoUEvaluator(
+        name,
+        sem_seg_loading_fn=lambda file: read_train_ids(file, table),
+        classes=cfg.TEST.CLASSES,
+        subsets=CITYSCAPES_SUBSETS if is_cityscapes else {},
+    )
+
+
+def _build_exporter(cfg: CfgNode, name: str, files: Sequence[dict[str, Any]]) -> Exporter:
+    return Exporter(
+        Path(cfg.OUTPUT_DIR) / "export" / name,
+        cfg.TEST.EXPORT,
+        image_files=[entry["file_name"] for entry in files],
+        palette=MetadataCatalog.get(name).stuff_colors,
+        label_ids=CITYSCAPES_IDS,
+    )
 
 
 def evaluate_dataset(
@@ -141,30 +171,33 @@ def evaluate_dataset(
     iteration: int | None = None,
     checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """Scores of one data set; rank 0 writes OUTPUT_DIR/evaluation/<name>.json and .png. Others
-    return {}.
+    """Scores of one data set; rank 0 writes OUTPUT_DIR/evaluation/<name>.json and .png, all write
+    what TEST.EXPORT names. Other ranks return {}, as all do for a data set without labels.
     """
-    table = np.asarray(MetadataCatalog.get(name).label_table, dtype=np.uint8)
+    files = DatasetCatalog.get(name)
+    keeper = _build_keeper(cfg, files)
+    evaluators: list[DatasetEvaluator] = [keeper]
+    if _is_labelled(files):
+        evaluators.append(_build_scorer(cfg, name))
+    if cfg.TEST.EXPORT:
+        evaluators.append(_build_exporter(cfg, name, files))
     loader = build_uda_test_loader(cfg, name)
-    files = [entry["file_name"] for entry in DatasetCatalog.get(name)]
-    shown = np.linspace(0, len(files) - 1, min(cfg.TEST.PICTURES, len(files)), dtype=int)
-    keeper = PictureKeeper([files[index] for index in shown])
-    scorer = IoUEvaluator(
-        name,
-        sem_seg_loading_fn=lambda file: read_train_ids(file, table),
-        classes=cfg.TEST.CLASSES,
-    )
-    scores = inference_on_dataset(model, loader, DatasetEvaluators([scorer, keeper]))
+    results = inference_on_dataset(model, loader, DatasetEvaluators(evaluators)) or None
     if not comm.is_main_process():
         return {}
-    record = _record(cfg, name, scores["sem_seg"], iteration, checkpoint)
+    record = _record(cfg, name, results, checkpoint=checkpoint, iteration=iteration)
     folder = Path(cfg.OUTPUT_DIR) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
-    logger.info("%s:\n%s", name, format_table(record))
+    if record["labelled"]:
+        logger.info("%s:\n%s", name, format_table(record))
+    else:
+        logger.info("%s has no labels: %d images predicted, no score", name, len(files))
+    if cfg.TEST.EXPORT:
+        logger.info("predictions: %s", Path(cfg.OUTPUT_DIR) / "export" / name)
     if cfg.TEST.PICTURES:
         logger.info("pictures: %s", _write_sheet(cfg, name, keeper, folder))
-    return scores["sem_seg"]
+    return results["sem_seg"] if results else {}
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Per-class IoU over one confusion matrix per data set."""
+"""Per-class IoU over one confusion matrix per data set, and predictions as files."""
 
+from .export import Exporter
 from .metrics import iou_from_confusion
 from .sem_seg import IoUEvaluator
 
-__all__ = ["IoUEvaluator", "iou_from_confusion"]
+__all__ = ["Exporter", "IoUEvaluator", "iou_from_confusion"]

@@ -33,3 +33,25 @@ def iou_from_confusion(
     iou = np.divide(hits, union, out=np.full(len(counts), np.nan), where=union > 0)
     present = iou[chosen][~np.isnan(iou[chosen])]
     return iou, float(present.mean()) if len(present) else float("nan")
+
+
+def confusion_scores(
+    matrix: np.ndarray, class_names: Sequence[str], classes: Sequence[int]
+) -> dict[str, float]:
+    """Everything that is reported of one confusion matrix.
+
+    Args:
+        matrix: (K, K) pixel counts, rows = labels, columns = predictions.
+        class_names: K names.
+        classes: the classes in the mean.
+    Returns:
+        mIoU, aAcc, IoU-<class> and Acc-<class> in percent, NaN where nothing occurs (aAcc: 0).
+    """
+    iou, mean = iou_from_confusion(matrix, classes)
+    labelled, hits = matrix.sum(axis=1), matrix.diagonal()
+    accuracy = np.divide(hits, labelled, out=np.full(len(iou), np.nan), where=labelled > 0)
+    scores = {"mIoU": 100 * mean, "aAcc": 100 * hits.sum() / max(labelled.sum(), 1)}
+    for name, class_iou, class_accuracy in zip(class_names, iou, accuracy, strict=True):
+        scores[f"IoU-{name}"] = 100 * float(class_iou)
+        scores[f"Acc-{name}"] = 100 * float(class_accuracy)
+    return scores
