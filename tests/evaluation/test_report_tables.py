@@ -231,3 +231,18 @@ def test_list_of_runs(report):
     header, row = tables(text)["Runs"]
     assert header == ["run", "method", "data set", "seed", "commit", "iteration", "mIoU"]
     assert row[1:] == ["CoPT", "cityscapes_fine_sem_seg_val", "3", "01234567", "40000", "71.2"]
+
+
+def test_domains_of_the_features(report):
+    source, target = "MODEL__UDA__FEATURE_LOSSES", "MODEL__UDA__TARGET_FEATURE_LOSSES"
+    both = ["FeatureDistanceLoss", "CoPTLoss"]
+    variants = {
+        "Source + target": ({source: both, target: ["CoPTLoss"]}, 71.0),
+        "Target only": ({source: both[:1], target: ["CoPTLoss"]}, 74.0),
+        "Source only": ({source: both, target: []}, 76.0),
+    }
+    runs = [(config(**keys), record(mean=mean)) for keys, mean in variants.values()]
+    rows = table_of(report(*runs), 9)
+    for name, (_, mean) in variants.items():
+        (ours,) = named(rows, name, "ours")
+        assert rows[ours][2] == f"{mean:.1f}", name

@@ -82,8 +82,9 @@ def method_of(config: Config) -> str:
     """
     phases = set(config.get("MODEL.UDA.PHASES") or ["source"])
     losses = set(config.get("MODEL.UDA.FEATURE_LOSSES") or [])
+    of_target = set(config.get("MODEL.UDA.TARGET_FEATURE_LOSSES") or [])
     host = "HRDA" if config.get("MODEL.HRDA.ENABLED") else "DAFormer"
-    with_copt = "CoPTLoss" in losses
+    with_copt = "CoPTLoss" in losses | of_target
     if phases == {"source"} and not with_copt:
         name = "source-only" if host == "DAFormer" else "source-only (HRDA)"
     elif phases == {"source", "mixed"}:
