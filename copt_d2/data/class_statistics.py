@@ -17,10 +17,11 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from ..errors import InputError
-from .datasets import DatasetDict, data_root
+from .layouts import DatasetDict, data_root
 from .reading import read_train_ids
 
-_STATS_FILE = "sample_class_stats.json"
+# DAFormer's list, and the same as a dictionary; the first that is there is read
+STATISTICS_FILES = ("sample_class_stats.json", "sample_class_stats_dict.json")
 _CACHE_VARIABLE = "COPT_D2_CACHE"
 _THREADS = 4
 
@@ -30,9 +31,9 @@ logger = logging.getLogger(__name__)
 def class_pixels(name: str, dataset_dicts: list[DatasetDict], stats_folder: str) -> ndarray:
     """Pixels of each train id in each image of a data set, at stored size.
 
-    Taken from ``sample_class_stats.json`` in ``stats_folder``, else in the data set's own folder,
-    else counted from the label files and cached outside the data. Of several processes the first
-    does it and tells the others.
+    Taken from `STATISTICS_FILES` in ``stats_folder``, else in the data set's own folder, else
+    counted from the label files and cached outside the data. Of several processes the first does
+    it and tells the others.
 
     Args:
         name: the data set.
@@ -73,21 +74,23 @@ def _class_pixels(name: str, dataset_dicts: list[DatasetDict], stats_folder: str
 
 def _find_stats_file(stats_folder: str, dataset_folder: str | None) -> Path | None:
     if stats_folder:
-        path = Path(stats_folder).expanduser() / _STATS_FILE
-        if not path.is_file():
-            raise InputError(
-                f"DATALOADER.RARE_CLASS.STATS: file {path} does not exist; "
-                "give its folder, or '' to count the label files"
-            )
-        return path
-    if dataset_folder is None:
+        folder = Path(stats_folder).expanduser()
+    elif dataset_folder is not None:
+        folder = data_root() / dataset_folder
+    else:
         return None
-    path = data_root() / dataset_folder / _STATS_FILE
-    return path if path.is_file() else None
+    found = next((folder / name for name in STATISTICS_FILES if (folder / name).is_file()), None)
+    if stats_folder and found is None:
+        raise InputError(
+            f"DATALOADER.RARE_CLASS.STATS: folder {folder} holds no {' or '.join(STATISTICS_FILES)}"
+            "; give the folder of such a file, or '' to count the label files"
+        )
+    return found
 
 
 def read_statistics(path: Path, label_files: list[str], num_classes: int) -> ndarray:
-    """Reads DAFormer's list of ``{"<train id>": pixels, ..., "file": label path}``.
+    """Reads DAFormer's list of ``{"<train id>": pixels, ..., "file": label path}``, or its
+    dictionary of ``{label path: {"<train id>": pixels}}``.
 
     Only the base names of the paths count, without ``_labelTrainIds``; entries that are not asked
     for are skipped.
@@ -99,10 +102,12 @@ def read_statistics(path: Path, label_files: list[str], num_classes: int) -> nda
     Returns:
         (M, K) int64.
     Raises:
-        InputError: if the file is no such list, or lacks one of the label files.
+        InputError: if the file is neither, or lacks one of the label files.
     """
     try:
         listed = json.loads(path.read_text())
+        if isinstance(listed, dict):
+            listed = [{**counts, "file": file} for file, counts in listed.items()]
         entries = {_image_key(entry["file"]): entry for entry in listed}
         if len(entries) != len(listed):
             raise ValueError("two entries with one base name")

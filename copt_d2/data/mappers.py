@@ -12,9 +12,9 @@ from numpy.random import Generator
 from torch import Tensor
 
 from ..errors import InputError
-from .datasets import DatasetDict
 from .geometry import CropRule, Geometry, Size, resized_size
 from .label_spaces import IGNORE_INDEX
+from .layouts import DatasetDict
 from .photometric import photometric_distortion
 from .reading import read_image, read_train_ids
 
