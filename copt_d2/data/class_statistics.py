@@ -6,7 +6,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +13,10 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 from numpy import ndarray
-from tqdm import tqdm
 
 from ..errors import InputError
 from .layouts import DatasetDict, data_root
+from .parallel import map_in_threads
 from .reading import read_train_ids
 
 # DAFormer's list, and the same as a dictionary; the first that is there is read
@@ -173,12 +172,8 @@ def count_pixels(name: str, label_files: list[str], table: ndarray, num_classes:
         train_ids = read_train_ids(label_file, table)
         return np.bincount(train_ids.ravel(), minlength=256)[:num_classes]
 
-    # threads suffice: decoding PNGs runs outside Python's lock
-    with ThreadPoolExecutor(_THREADS) as pool:
-        rows = tqdm(
-            pool.map(count, label_files), f"counting classes of {name}", len(label_files), delay=1
-        )
-        return np.stack(list(rows)).astype(np.int64)
+    rows = map_in_threads(count, label_files, _THREADS, f"counting classes of {name}")
+    return np.stack(rows).astype(np.int64)
 
 
 def _cache_folder() -> Path:

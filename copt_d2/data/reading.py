@@ -44,7 +44,24 @@ def image_size(path: str | Path) -> tuple[int, int]:
     except FileNotFoundError:
         raise InputError(f"image {path} does not exist") from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"image {path} cannot be decoded ({error}): fetch it again") from None
+        raise InputError(
+            f"image {path} cannot be decoded ({_reason(error)}): fetch it again"
+        ) from None
+
+
+def require_equal_sizes(
+    image_file: str, image: tuple[int, ...], label_file: str, labels: tuple[int, ...]
+) -> None:
+    """Compares the sizes (height, width) of an image and its labels.
+
+    Raises:
+        InputError: if they differ.
+    """
+    if image != labels:
+        raise InputError(
+            f"image {image_file} is {image[1]}x{image[0]} but its label file {label_file} is "
+            f"{labels[1]}x{labels[0]}: fetch both again"
+        )
 
 
 def read_train_ids(path: str | Path, table: ndarray) -> ndarray:
@@ -62,6 +79,8 @@ def read_train_ids(path: str | Path, table: ndarray) -> ndarray:
             set does not have.
     """
     data = _read_bytes("label file", path)
+    if _is_cut(data):
+        raise _undecodable_label(path, "its end is missing")
     is_16_bit_rgb = data.startswith(_PNG_START) and data[_PNG_KIND] == _PNG_16_BIT_RGB
     values = _red_channel(path, data) if is_16_bit_rgb else _single_channel(path, data)
     train_ids = cv2.LUT(values, table)
@@ -77,7 +96,7 @@ def read_train_ids(path: str | Path, table: ndarray) -> ndarray:
 
 def _red_channel(path: str | Path, data: bytes) -> ndarray:
     # PIL would keep the upper 8 of the 16 bits, which are 0
-    pixels = None if _is_cut(data) else _decode(data, cv2.IMREAD_UNCHANGED)
+    pixels = _decode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise _undecodable_label(path, "16-bit PNG")
     return np.minimum(pixels[..., 2], 255).astype(np.uint8)  # OpenCV's order is blue, green, red
@@ -89,15 +108,18 @@ def _single_channel(path: str | Path, data: bytes) -> ndarray:
             image.load()
             mode, values = image.mode, np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:  # what PIL raises on damaged files
-        # of a file that is no image, PIL's message names only the buffer
-        reason = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise _undecodable_label(path, reason) from None
+        raise _undecodable_label(path, _reason(error)) from None
     if mode not in ("L", "P"):
         raise InputError(
             f"label file {path} is of PIL mode {mode}; needed is an 8-bit PNG with one channel, "
             "or SYNTHIA's with three of 16 bits"
         )
     return values
+
+
+def _reason(error: Exception) -> str:
+    # of a file that is no image, PIL names what it read once more
+    return "no image" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _undecodable_label(path: str | Path, reason: str) -> InputError:

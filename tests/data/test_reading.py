@@ -64,7 +64,7 @@ def test_palette_labels_are_read_by_index(folder):
     assert read_train_ids(path, TABLE).tolist() == [[0, 1], [1, 0]]
 
 
-@pytest.mark.parametrize("kept", [0, 0.5, 0.9])
+@pytest.mark.parametrize("kept", [0, 0.5, 0.9, 0.995])
 def test_truncated_label(folder, kept):
     noise = np.random.default_rng(0).integers(0, 34, (40, 60))
     path = folder.label("a.png", noise)
