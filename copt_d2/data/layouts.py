@@ -67,7 +67,7 @@ class Layout:
         return self.images.split("/")[0]
 
     def in_folder(self, name: str) -> "Layout":
-        """The same layout in an own folder of another name."""
+        """The same layout in an own folder of another name; the labels must lie in it, too."""
         images = name + self.images.removeprefix(self.folder)
         labels = self.labels and name + self.labels.removeprefix(self.folder)
         return replace(self, images=images, labels=labels)
@@ -180,11 +180,10 @@ def _with_layout(problem: str, layout: Layout, root: Path | None) -> str:
     if layout.origin is not None:
         title = f"{layout.origin.title}: "
         address = f" (it is published at {layout.origin.address})"
-    place, remedy = f"under {root}", "name the folder that holds it"
     if root is None:
-        place = f"under ${_ROOT_VARIABLE} (now {data_root()})"
+        expected = f"{layout.describe()} under ${_ROOT_VARIABLE} (now {data_root()})"
         remedy = "point the variable at its parent folder"
-    return (
-        f"{title}{problem}; expected {layout.describe()} {place}: "
-        f"put the data set there{address} or {remedy}"
-    )
+    else:
+        expected = f"{layout.in_folder('.').describe()} in {root / layout.folder}"
+        remedy = "name its own folder"
+    return f"{title}{problem}; expected {expected}: put the data set there{address} or {remedy}"

@@ -194,8 +194,8 @@ def test_empty_and_missing_root(error_line, sets, tmp_path, dataset):
     (tmp_path / "empty").mkdir()
     line = error_line(dataset, root=tmp_path / "empty")
     assert f"folder {tmp_path}/empty/" in line
-    assert "does not exist; expected empty/" in line
-    assert f"under {tmp_path}" in line
+    assert "does not exist; expected ./" in line
+    assert f" in {tmp_path}/empty: put the data set there (it is published at https://" in line
     line = error_line(dataset, root=tmp_path / "nowhere")
     assert line.startswith(f"error: ROOT {tmp_path}/nowhere is no folder")
 
