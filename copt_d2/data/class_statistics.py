@@ -6,7 +6,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +13,14 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 from numpy import ndarray
-from tqdm import tqdm
 
 from ..errors import InputError
-from .datasets import DatasetDict, data_root
+from .layouts import DatasetDict, data_root
+from .parallel import map_in_threads
 from .reading import read_train_ids
 
-_STATS_FILE = "sample_class_stats.json"
+# DAFormer's list, and the same as a dictionary; the first that is there is read
+STATISTICS_FILES = ("sample_class_stats.json", "sample_class_stats_dict.json")
 _CACHE_VARIABLE = "COPT_D2_CACHE"
 _THREADS = 4
 
@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 def class_pixels(name: str, dataset_dicts: list[DatasetDict], stats_folder: str) -> ndarray:
     """Pixels of each train id in each image of a data set, at stored size.
 
-    Taken from ``sample_class_stats.json`` in ``stats_folder``, else in the data set's own folder,
-    else counted from the label files and cached outside the data. Of several processes the first
-    does it and tells the others.
+    Taken from `STATISTICS_FILES` in ``stats_folder``, else in the data set's own folder, else
+    counted from the label files and cached outside the data. Of several processes the first does
+    it and tells the others.
 
     Args:
         name: the data set.
@@ -73,21 +73,23 @@ def _class_pixels(name: str, dataset_dicts: list[DatasetDict], stats_folder: str
 
 def _find_stats_file(stats_folder: str, dataset_folder: str | None) -> Path | None:
     if stats_folder:
-        path = Path(stats_folder).expanduser() / _STATS_FILE
-        if not path.is_file():
-            raise InputError(
-                f"DATALOADER.RARE_CLASS.STATS: file {path} does not exist; "
-                "give its folder, or '' to count the label files"
-            )
-        return path
-    if dataset_folder is None:
+        folder = Path(stats_folder).expanduser()
+    elif dataset_folder is not None:
+        folder = data_root() / dataset_folder
+    else:
         return None
-    path = data_root() / dataset_folder / _STATS_FILE
-    return path if path.is_file() else None
+    found = next((folder / name for name in STATISTICS_FILES if (folder / name).is_file()), None)
+    if stats_folder and found is None:
+        raise InputError(
+            f"DATALOADER.RARE_CLASS.STATS: folder {folder} holds no {' or '.join(STATISTICS_FILES)}"
+            "; give the folder of such a file, or '' to count the label files"
+        )
+    return found
 
 
 def read_statistics(path: Path, label_files: list[str], num_classes: int) -> ndarray:
-    """Reads DAFormer's list of ``{"<train id>": pixels, ..., "file": label path}``.
+    """Reads DAFormer's list of ``{"<train id>": pixels, ..., "file": label path}``, or its
+    dictionary of ``{label path: {"<train id>": pixels}}``.
 
     Only the base names of the paths count, without ``_labelTrainIds``; entries that are not asked
     for are skipped.
@@ -99,10 +101,12 @@ def read_statistics(path: Path, label_files: list[str], num_classes: int) -> nda
     Returns:
         (M, K) int64.
     Raises:
-        InputError: if the file is no such list, or lacks one of the label files.
+        InputError: if the file is neither, or lacks one of the label files.
     """
     try:
         listed = json.loads(path.read_text())
+        if isinstance(listed, dict):
+            listed = [{**counts, "file": file} for file, counts in listed.items()]
         entries = {_image_key(entry["file"]): entry for entry in listed}
         if len(entries) != len(listed):
             raise ValueError("two entries with one base name")
@@ -168,12 +172,8 @@ def count_pixels(name: str, label_files: list[str], table: ndarray, num_classes:
         train_ids = read_train_ids(label_file, table)
         return np.bincount(train_ids.ravel(), minlength=256)[:num_classes]
 
-    # threads suffice: decoding PNGs runs outside Python's lock
-    with ThreadPoolExecutor(_THREADS) as pool:
-        rows = tqdm(
-            pool.map(count, label_files), f"counting classes of {name}", len(label_files), delay=1
-        )
-        return np.stack(list(rows)).astype(np.int64)
+    rows = map_in_threads(count, label_files, _THREADS, f"counting classes of {name}")
+    return np.stack(rows).astype(np.int64)
 
 
 def _cache_folder() -> Path:

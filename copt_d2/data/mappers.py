@@ -12,11 +12,11 @@ from numpy.random import Generator
 from torch import Tensor
 
 from ..errors import InputError
-from .datasets import DatasetDict
 from .geometry import CropRule, Geometry, Size, resized_size
 from .label_spaces import IGNORE_INDEX
+from .layouts import DatasetDict
 from .photometric import photometric_distortion
-from .reading import read_image, read_train_ids
+from .reading import read_image, read_train_ids, require_equal_sizes
 
 _REDRAWS = 10
 
@@ -101,11 +101,7 @@ class SourceMapper:
         name = dataset_dict.get("dataset", next(iter(self.label_tables)))
         image = read_image(file_name)
         labels = read_train_ids(label_file, self.label_tables[name])
-        if image.shape[:2] != labels.shape:
-            raise InputError(
-                f"image {file_name} is {_size_text(image)} but its label file {label_file} is "
-                f"{_size_text(labels)}: fetch both again"
-            )
+        require_equal_sizes(file_name, image.shape[:2], label_file, labels.shape)
         return image, labels
 
     def _draw(self, rng: Generator, labels: ndarray) -> tuple[Geometry, ndarray, ndarray]:
@@ -264,7 +260,3 @@ def _label_table(name: str) -> ndarray:
 
 def _to_tensor(image: ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-
-
-def _size_text(array: ndarray) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"

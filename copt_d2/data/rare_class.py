@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .class_statistics import class_pixels
-from .datasets import DatasetDict
+from .layouts import DatasetDict
 
 
 def class_probabilities(

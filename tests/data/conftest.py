@@ -1,5 +1,6 @@
 """Tiny data sets in the official layouts, written to a temporary folder."""
 
+import cv2
 import numpy as np
 import pytest
 from detectron2.config import get_cfg
@@ -13,6 +14,12 @@ class DataFolder:
 
     def __init__(self, root):
         self.root = root
+
+    def touch(self, path):
+        """An empty file: listing reads no pixels."""
+        path = self.root / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
     def image(self, path, size=(19, 27), value=None, seed=0):
         """An RGB image of (h, w) ``size``: noise, or one colour."""
@@ -30,6 +37,15 @@ class DataFolder:
         image = Image.fromarray(np.asarray(values, dtype=np.uint8), mode="P")
         image.putpalette([channel for color in palette for channel in color])
         return self._save(image, path)
+
+    def synthia_label(self, path, ids, seed=0):
+        """A 16-bit RGB label file: ids in the red channel, noise in the others."""
+        red = np.asarray(ids, dtype=np.uint16)
+        noise = np.random.default_rng(seed).integers(0, 23, (2, *red.shape), dtype=np.uint16)
+        path = self.root / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.stack([*noise, red], axis=-1))  # OpenCV writes B, G, R
+        return path
 
     def camvid_pair(self, split, stem, labels, suffix=".png", seed=0):
         """An image of noise and its labels."""

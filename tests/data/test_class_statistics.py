@@ -95,6 +95,30 @@ def test_daformers_file_is_preferred_to_counting(two_images, tmp_path, where):
     }
 
 
+def as_dictionary(text):
+    return json.dumps({entry.pop("file"): entry for entry in json.loads(text)})
+
+
+@pytest.mark.parametrize("where", ["camvid", "given"])
+def test_daformers_dictionary_is_read_where_the_list_is_missing(two_images, tmp_path, where):
+    folder = two_images.root / "camvid" if where == "camvid" else tmp_path / "given"
+    folder.mkdir(exist_ok=True)
+    (folder / "sample_class_stats_dict.json").write_text(as_dictionary(GIVEN))
+    got = pixels("" if where == "camvid" else str(folder))
+    assert (got[0, 0], got[0, 10], got[1, 3], got.sum()) == (7, 4000, 1000, 5007)
+    (folder / "sample_class_stats.json").write_text(GIVEN.replace("4000", "4001"))
+    assert pixels("" if where == "camvid" else str(folder))[0, 10] == 4001
+
+
+@pytest.mark.parametrize("name", ["camvid_day_val", "camvid_dusk_train_labeled"])
+def test_statistics_of_the_source_split_are_not_taken_for_other_splits(two_images, name):
+    """They lie in one folder; the other splits are counted."""
+    two_images.camvid_pair("val", "0016E5_7", np.full((3, 4), 2))
+    two_images.camvid_pair("train", "0001TP_7", np.full((3, 4), 2))
+    (two_images.root / "camvid/sample_class_stats.json").write_text(GIVEN)
+    assert class_pixels(name, DatasetCatalog.get(name), "")[0, 2] == 12
+
+
 def test_cityscapes_names_in_daformers_file(folder, tmp_path):
     stem = "bonn/bonn_000000_000007"
     folder.image(f"cityscapes/leftImg8bit/train/{stem}_leftImg8bit.png")
@@ -113,6 +137,10 @@ def test_cityscapes_names_in_daformers_file(folder, tmp_path):
         ('{"a": 1}', "holds no class statistics"),
         (GIVEN.replace('"10"', '"11"'), "holds no class statistics"),
         (stats(("a/0006R0_0.png", {}), ("b/0006R0_0.png", {})), "two entries"),
+        (
+            as_dictionary(stats(("x/1_labelTrainIds.png", {"0": 1}))),
+            "another data set's statistics",
+        ),
     ],
 )
 def test_unusable_statistics(two_images, tmp_path, text, message):
@@ -132,6 +160,12 @@ def test_unlabelled_source(day_and_dusk):
     name = "camvid_dusk_train"
     with pytest.raises(InputError, match=f"'{name}', which has no labels"):
         class_pixels(name, DatasetCatalog.get(name), "")
+
+
+def test_label_with_unknown_ids_is_named(two_images):
+    two_images.label("camvid/trainannot/0016E5_1.png", [[3, 12, 77]])
+    with pytest.raises(InputError, match=r"0016E5_1.png holds values .*\(12, 77\)"):
+        pixels()
 
 
 def test_damaged_label_is_named(two_images):

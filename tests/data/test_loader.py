@@ -131,6 +131,66 @@ def test_sources_with_other_classes_are_refused(cfg, day_and_dusk):
         build_uda_train_loader(cfg)
 
 
+TARGETS = {
+    "cityscapes_fine_sem_seg_train": (
+        "cityscapes/leftImg8bit/train/ulm/ulm_000001_000019_leftImg8bit.png",
+        "cityscapes/gtFine/train/ulm/ulm_000001_000019_gtFine_labelIds.png",
+    ),
+    "dark_zurich_sem_seg_train": (
+        "dark_zurich/rgb_anon/train/night/GOPR0351/GOPR0351_frame_000158_rgb_anon.png",
+        "dark_zurich/gt/train/night/GOPR0351/GOPR0351_frame_000158_gt_labelTrainIds.png",
+    ),
+    "acdc_fog_sem_seg_train": (
+        "acdc/rgb_anon/fog/train/GOPR0475/GOPR0475_frame_000041_rgb_anon.png",
+        "acdc/gt/fog/train/GOPR0475/GOPR0475_frame_000041_gt_labelTrainIds.png",
+    ),
+    "camvid_dusk_train": ("camvid/train/0001TP_0.png", "camvid/trainannot/0001TP_0.png"),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_no_label_file_of_a_target_is_opened(cfg, folder, name):
+    """They hold what no reader takes: opening one would raise."""
+    image, label = TARGETS[name]
+    folder.image(image)
+    (folder.root / label).parent.mkdir(parents=True, exist_ok=True)
+    (folder.root / label).write_text("poison")
+    source = "camvid_day_train" if name.startswith("camvid") else "gta_sem_seg_train"
+    labels = np.where(np.arange(19)[:, None] < 9, 8, np.full((19, 27), 7))
+    folder.image("gta/images/00001.png")
+    folder.label("gta/labels/00001.png", labels)
+    folder.camvid_pair("train", "0006R0_0", labels)
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TARGET = (source,), (name,)
+    for batch in batches(cfg, 3):
+        for sample in batch["target"]:
+            assert set(sample) == {"image", "valid", "file_name"}
+            assert sample["file_name"] == str(folder.root / image)
+    stream = loader._target_stream(cfg)
+    assert all("sem_seg_file_name" not in entry for entry in stream.dataset_dicts)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_label_with_unknown_ids_is_a_clean_error(cfg, folder, workers):
+    folder.image("gta/images/00001.png")
+    folder.label("gta/labels/00001.png", np.full((19, 27), 77))
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TARGET = ("gta_sem_seg_train",), ()
+    cfg.DATALOADER.RARE_CLASS.ENABLED = False
+    cfg.DATALOADER.NUM_WORKERS = workers
+    with pytest.raises(InputError, match=r"^label file \S+00001.png holds values .*\(77\)"):
+        batches(cfg, 1)
+
+
+def test_synthia_is_sampled_by_its_red_channel(cfg, folder):
+    labels = np.full((19, 27), 3)
+    labels[10:] = 21  # wall
+    for i in range(2):
+        folder.image(f"synthia/RGB/{i}.png")
+        folder.synthia_label(f"synthia/GT/LABELS/{i}.png", labels, seed=i)
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TARGET = ("synthia_sem_seg_train",), ()
+    seen = {int(k) for b in batches(cfg, 6) for s in b["source"] for k in s["sem_seg"].unique()}
+    assert seen == {0, 3}
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("damage", ["image", "target", "size"])
 def test_damaged_file_is_a_clean_error(cfg, day_and_dusk, workers, damage):

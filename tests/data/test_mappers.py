@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -211,12 +213,13 @@ def test_target_never_opens_a_label_file(cfg, day_and_dusk, monkeypatch):
     label = day_and_dusk.root / "camvid/trainannot/0001TP_000.png"
     label.write_text("not an image")
     entry = {**DatasetCatalog.get("camvid_dusk_train")[0], "sem_seg_file_name": str(label)}
-    opened = []
+    opened, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda p: opened.append(str(p)) or read_bytes(p))
     monkeypatch.setattr("PIL.Image.open", lambda *a, **k: opened.append(a))
     with_broken_label = TargetMapper(cfg)(entry, rng(3))
     label.unlink()
     without_label = TargetMapper(cfg)(entry, rng(3))
-    assert opened == []
+    assert opened == [entry["file_name"]] * 2
     assert (with_broken_label["image"] == without_label["image"]).all()
     assert str(label) not in str(without_label)
 
