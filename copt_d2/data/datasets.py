@@ -11,10 +11,10 @@ from .label_spaces import (
     CAMVID,
     CAMVID_FENCE,
     CITYSCAPES,
+    CITYSCAPES_16,
     CITYSCAPES_TRAIN_IDS,
     IGNORE_INDEX,
     SYNTHIA,
-    SYNTHIA_CLASSES_16,
     LabelSpace,
 )
 from .layouts import DatasetDict, Frames, Layout, Origin, list_files
@@ -175,7 +175,7 @@ SPLITS = {
     ),
     "synthia_sem_seg_train": Split(
         Layout("synthia/RGB", "synthia/GT/LABELS", origin=ORIGINS["synthia"]),
-        *(SYNTHIA, SYNTHIA_CLASSES_16),
+        *(SYNTHIA, CITYSCAPES_16),
         prepared=True,
     ),
     "cityscapes_fine_sem_seg_train": _cityscapes("train"),

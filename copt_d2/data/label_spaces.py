@@ -98,10 +98,6 @@ SYNTHIA = replace(
     CITYSCAPES,
     table=id_table({label_id: train_id for train_id, label_id in enumerate(SYNTHIA_IDS)}),
 )
-# train ids averaged on SYNTHIA -> Cityscapes: without those three, and for mIoU* also without
-# wall, fence and pole
-SYNTHIA_CLASSES_16 = tuple(k for k in range(len(SYNTHIA_IDS)) if k not in (9, 14, 16))
-SYNTHIA_CLASSES_13 = tuple(k for k in SYNTHIA_CLASSES_16 if k not in (3, 4, 5))
 
 # Colours follow Cityscapes where the class exists there, so that pictures of both read alike.
 _CAMVID = (

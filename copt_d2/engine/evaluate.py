@@ -19,13 +19,13 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 
 from ..data import build_uda_test_loader
-from ..data.datasets import data_root
 from ..data.label_spaces import (
     CITYSCAPES_13,
     CITYSCAPES_16,
     CITYSCAPES_CLASSES,
     CITYSCAPES_IDS,
 )
+from ..data.layouts import data_root
 from ..data.reading import read_image, read_train_ids
 from ..errors import InputError
 from ..evaluation import Exporter, IoUEvaluator

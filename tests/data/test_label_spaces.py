@@ -3,11 +3,11 @@ import pytest
 from copt_d2.data.label_spaces import (
     CAMVID,
     CITYSCAPES,
+    CITYSCAPES_13,
+    CITYSCAPES_16,
     CITYSCAPES_IDS,
     CITYSCAPES_TRAIN_IDS,
     SYNTHIA,
-    SYNTHIA_CLASSES_13,
-    SYNTHIA_CLASSES_16,
     SYNTHIA_IDS,
     id_table,
 )
@@ -63,12 +63,12 @@ def test_synthia_ids():
 
 def test_synthia_class_subsets():
     left_out = {"terrain", "truck", "train"}
-    names = [CITYSCAPES.classes[k] for k in SYNTHIA_CLASSES_16]
+    names = [CITYSCAPES.classes[k] for k in CITYSCAPES_16]
     assert names == [name for name in CITYSCAPES.classes if name not in left_out]
     left_out |= {"wall", "fence", "pole"}
-    names = [CITYSCAPES.classes[k] for k in SYNTHIA_CLASSES_13]
+    names = [CITYSCAPES.classes[k] for k in CITYSCAPES_13]
     assert names == [name for name in CITYSCAPES.classes if name not in left_out]
-    assert (len(SYNTHIA_CLASSES_16), len(SYNTHIA_CLASSES_13)) == (16, 13)
+    assert (len(CITYSCAPES_16), len(CITYSCAPES_13)) == (16, 13)
 
 
 def test_a_table_knows_all_other_values_unless_told_which():

@@ -98,7 +98,7 @@ def test_an_export_without_one_image(report, dataset, tmp_path, capsys):
     export(run, 0, count=2)
     assert report(run, "--pictures") == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: label file {run}/export/{NAME}/train_ids/image2.png does not")
+    assert line.startswith(f"error: label file {run}/export/{NAME}/train_ids/image2.png cannot")
 
 
 @pytest.mark.parametrize(
