@@ -39,7 +39,8 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.AdamW:
     """AdamW at base learning rates over what is trained (the schedule scales them)."""
-    return torch.optim.AdamW(parameter_groups(cfg, model), betas=(0.9, 0.999), eps=1e-8)
+    # fused: half the time of the default loop on the CPU as well
+    return torch.optim.AdamW(parameter_groups(cfg, model), betas=(0.9, 0.999), eps=1e-8, fused=True)
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
