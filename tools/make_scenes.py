@@ -1,6 +1,9 @@
 """Writes a benchmark of generated street scenes, in the official layouts of its data sets.
 
 python tools/make_scenes.py --benchmark gta2cs --out datasets
+python tools/make_scenes.py --benchmark cs2acdc --out datasets --target 400 --val 60
+
+Benchmarks in the same folder, with the same numbers and seed, share what they have in common.
 """
 
 import argparse
@@ -23,7 +26,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=out, help="folder of the data sets")
     parser.add_argument("--source", type=int, default=400, help="labelled source scenes")
     parser.add_argument("--target", type=int, default=400, help="target training scenes")
-    parser.add_argument("--val", type=int, default=60, help="target validation scenes")
+    parser.add_argument("--val", type=int, default=60, help="validation scenes of the target")
     parser.add_argument("--width", type=int, default=512, help="pixels; the height is half of it")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)

@@ -5,28 +5,98 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .writers import SceneWriter, write_cityscapes, write_gta, write_split
+from .writers import (
+    CONDITIONS,
+    SceneWriter,
+    write_acdc,
+    write_cityscapes,
+    write_dark_zurich,
+    write_gta,
+    write_split,
+    write_synthia,
+)
 
 MARKER = "scenes.json"  # in each data set's folder: the arguments that it was made with
 VERSION = 2  # of the pictures; raise it when the same arguments no longer give the same ones
+WEATHER_VERSION = 1  # the same for all but "rendered" and "photographic"
+DAY = ("photographic",)
 
-# seed streams: splits never share a scene
-_STREAMS = {"source": 0, "train": 1, "val": 2}
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a data set.
+
+    Attributes:
+        stream: of random numbers; no two splits of any data sets share one, or they share scenes.
+        count: number of scenes, or whose number on the command line it has: "train" (as source
+            --source, as target --target) or "val".
+        styles: of its scenes in turn, where they are not the data set's.
+    """
+
+    stream: int
+    count: int | str
+    styles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class SceneSet:
-    """How one data set is imitated: its folder's name, its look, and what writes its files."""
+    """How one data set is imitated.
+
+    Attributes:
+        folder: its name on disk.
+        styles: its looks: scene i has number i mod their number.
+        write: what writes its files.
+        splits: its parts by name.
+        version: of its pictures.
+    """
 
     folder: str
-    style: str
+    styles: tuple[str, ...]
     write: SceneWriter
+    splits: dict[str, Split]
+    version: int = WEATHER_VERSION
 
 
-GTA = SceneSet("gta", "rendered", write_gta)
-CITYSCAPES = SceneSet("cityscapes", "photographic", write_cityscapes)
+GTA = SceneSet("gta", ("rendered",), write_gta, {"source": Split(0, "train")}, VERSION)
+CITYSCAPES = SceneSet(
+    "cityscapes",
+    DAY,
+    write_cityscapes,
+    {"train": Split(1, "train"), "val": Split(2, "val")},
+    VERSION,
+)
+SYNTHIA = SceneSet("synthia", ("synthetic",), write_synthia, {"source": Split(3, "train")})
+# The photographs by day ("_ref") are there to be left out by whoever lists the data set.
+DARK_ZURICH = SceneSet(
+    "dark_zurich",
+    ("night",),
+    write_dark_zurich,
+    {
+        "train": Split(4, "train"),
+        "val": Split(5, "val"),
+        "test": Split(6, 4),
+        "val_ref": Split(7, 1, DAY),
+    },
+)
+ACDC = SceneSet(
+    "acdc",
+    CONDITIONS,
+    write_acdc,
+    {
+        "train": Split(8, "train"),
+        "val": Split(9, "val"),
+        "test": Split(10, 8),
+        "train_ref": Split(11, 4, DAY),
+        "val_ref": Split(12, 4, DAY),
+    },
+)
 
-BENCHMARKS: dict[str, tuple[SceneSet, SceneSet]] = {"gta2cs": (GTA, CITYSCAPES)}  # source, target
+BENCHMARKS: dict[str, tuple[SceneSet, SceneSet]] = {  # source, target
+    "gta2cs": (GTA, CITYSCAPES),
+    "synthia2cs": (SYNTHIA, CITYSCAPES),
+    "cs2dz": (CITYSCAPES, DARK_ZURICH),
+    "cs2acdc": (CITYSCAPES, ACDC),
+}
 
 
 @dataclass(frozen=True)
@@ -55,8 +125,8 @@ class Job:
     def arguments(self) -> dict[str, object]:
         """What decides the files' content, as stored in the marker."""
         return {
-            "version": VERSION,
-            "style": self.scenes.style,
+            "version": self.scenes.version,
+            "style": ", ".join(self.scenes.styles),
             "splits": self.splits,
             "width": self.width,
             "seed": self.seed,
@@ -92,9 +162,10 @@ class Job:
         """
         self._mark(complete=False)
         for split, count in self.splits.items():
-            seeds = (self.seed, _STREAMS[split])
-            style, width = self.scenes.style, self.width
-            write_split(self.scenes.write, self.root, split, count, style, width, seeds, progress)
+            part = self.scenes.splits[split]
+            styles, seeds = part.styles or self.scenes.styles, (self.seed, part.stream)
+            write, width = self.scenes.write, self.width
+            write_split(write, self.root, split, count, styles, width, seeds, progress)
         self._mark(complete=True)
 
     def _mark(self, complete: bool) -> None:
@@ -113,7 +184,8 @@ def plan_benchmark(
         out: folder that gets one folder per data set.
         source: number of labelled source scenes.
         target: number of target training scenes.
-        val: number of target validation scenes.
+        val: number of target validation scenes; Cityscapes as source gets as many, so that the
+            same folder serves as target of another benchmark.
         width: image width in pixels, a multiple of 32 and at least 128; the height is half of it.
         seed: non-negative; the same seed gives the same files.
     Returns:
@@ -123,17 +195,28 @@ def plan_benchmark(
     """
     if benchmark not in BENCHMARKS:
         raise ValueError(f"no benchmark {benchmark!r}: choose from {', '.join(BENCHMARKS)}")
+    _check_numbers(benchmark, source, target, val, width, seed)
+    jobs = []
+    for scenes, train in zip(BENCHMARKS[benchmark], (source, target), strict=True):
+        asked = {"train": train, "val": val}
+        splits = {name: asked.get(part.count, part.count) for name, part in scenes.splits.items()}
+        jobs.append(Job(scenes, Path(out) / scenes.folder, splits, width, seed))
+    return [job for job in jobs if not job.is_done()]
+
+
+def _check_numbers(
+    benchmark: str, source: int, target: int, val: int, width: int, seed: int
+) -> None:
     for name, count in (("source", source), ("target", target), ("val", val), ("seed", seed)):
         if count < 0:
             raise ValueError(f"--{name} is {count}: give 0 or more")
     if width < 128 or width % 32:
         raise ValueError(f"--width is {width}: give a multiple of 32, at least 128")
-    first, second = BENCHMARKS[benchmark]
-    jobs = [
-        Job(first, Path(out) / first.folder, {"source": source}, width, seed),
-        Job(second, Path(out) / second.folder, {"train": target, "val": val}, width, seed),
-    ]
-    return [job for job in jobs if not job.is_done()]
+    looks = len(BENCHMARKS[benchmark][1].styles)
+    for name, count in (("target", target), ("val", val)):
+        if 0 < count < looks:
+            reason = f"{benchmark} divides them among {looks} conditions"
+            raise ValueError(f"--{name} is {count}, but {reason}: give {looks} or more")
 
 
 def write_benchmark(

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from .painter import TRAIN_ID, Painter
+from .styles import Film
 from .textures import noise
 
 # strength of each noise on a class's surface, relative brightness
@@ -22,15 +23,20 @@ FLAT = ("road", "sidewalk", "terrain")
 CELLS_PER_METRE = 30
 
 
-def develop(painter: Painter) -> np.ndarray:
-    """Applies texture, light and the camera's faults to the painter's canvas.
+def illuminate(painter: Painter) -> np.ndarray:
+    """The painter's canvas with textured surfaces in the light of day.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        (H, W, 3) float32 RGB.
     """
     image = painter.canvas[..., :3].astype(np.float32)
     image *= (_surface(painter) * _illumination(painter))[..., None]
-    return _sensor(_lens(image, painter.rng), painter.rng)
+    return image
+
+
+def photograph(image: np.ndarray, film: Film, rng: np.random.Generator) -> np.ndarray:
+    """(H, W, 3) float32 light -> (H, W, 3) uint8 RGB as a camera takes it."""
+    return _sensor(_lens(image, rng), film, rng)
 
 
 def _surface(painter: Painter) -> np.ndarray:
@@ -108,16 +114,17 @@ def _lens(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.addWeighted(sharp, 1 - share, glow, share, 0)
 
 
-def _sensor(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _sensor(image: np.ndarray, film: Film, rng: np.random.Generator) -> np.ndarray:
     """White balance, exposure, saturation, contrast and noise."""
-    warmth = rng.normal(0, 0.045)
+    warmth = rng.normal(0, film.warmth)
     balance = np.array([1 + warmth, 1 + rng.normal(0, 0.015), 1 - warmth], np.float32)
-    image = image * (balance * np.float32(rng.uniform(0.85, 1.25)))
+    image = image * (balance * np.float32(rng.uniform(*film.exposure)))
     grey = image.mean(axis=2, keepdims=True)
-    image = grey + np.float32(rng.uniform(0.8, 1.15)) * (image - grey)
-    image = 112 + np.float32(rng.uniform(1.0, 1.3)) * (image - 112) + np.float32(rng.normal(0, 6))
+    image = grey + np.float32(rng.uniform(*film.saturation)) * (image - grey)
+    contrast, pivot = np.float32(rng.uniform(*film.contrast)), film.pivot
+    image = pivot + contrast * (image - pivot) + np.float32(rng.normal(0, 6 * pivot / 112))
     grain = noise("sensor")
     shape = (image.shape[0], image.shape[1] * 3)
     speckle = window(grain, shape, rng).reshape(image.shape)
-    image += np.float32(rng.uniform(1.0, 3.5)) * speckle
+    image += np.float32(rng.uniform(*film.noise)) * speckle
     return np.clip(image, 0, 255).astype(np.uint8)

@@ -15,6 +15,8 @@ SHIFT = 4  # OpenCV draws at 1/16 pixel
 SCALE = 1 << SHIFT
 LIMIT = 1 << 16  # pixels; far outside any image, within OpenCV's integer range
 
+Box = tuple[tuple[float, float], tuple[float, float], float]  # centre, axes, angle; pixels
+
 TRAIN_ID = {name: index for index, name in enumerate(CITYSCAPES_CLASSES)}
 
 
@@ -50,25 +52,20 @@ class Painter:
         share = math.exp(-z / self.light.haze_length)
         return colour * share + self.light.haze_colour * (1 - share)
 
-    def polygons(self, pixels: Sequence[np.ndarray], colour: np.ndarray, name: str) -> None:
-        """Fills polygons (n, 2) in pixel coordinates; ``name`` is the class."""
-        corners = [_fixed_point(p) for p in pixels]
-        cv2.fillPoly(self.canvas, corners, _scalar(colour, name), cv2.LINE_8, SHIFT)
-
     def face(self, points: np.ndarray, colour: np.ndarray, name: str) -> None:
-        """Fills a polygon (n, 3) in the world."""
+        """Fills a polygon (n, 3) in the world; ``name`` is the class."""
         points = clip_near(np.asarray(points, float))
         if len(points) < 3:
             return
-        hazed = self.hazed(colour, float(points[:, 2].sum()) / len(points))
-        self.polygons([self.camera.project(points)], hazed, name)
+        z = float(points[:, 2].sum()) / len(points)
+        self._fill([_fixed_point(self.camera.project(points))], colour, z, name)
 
     def faces(self, points: np.ndarray, colour: np.ndarray, name: str) -> None:
         """Fills polygons (m, n, 3) that do not overlap, but none that reaches behind the camera."""
         points = points[(points[..., 2] > 1.5).all(axis=1)]
         if len(points):
-            pixels = self.camera.project(points)
-            self.polygons(list(pixels), self.hazed(colour, float(points[..., 2].mean())), name)
+            corners = [_fixed_point(pixels) for pixels in self.camera.project(points)]
+            self._fill(corners, colour, float(points[..., 2].mean()), name)
 
     def line(self, points: np.ndarray, metres: float, colour: np.ndarray, name: str) -> None:
         """A polyline (n, 3) in the world, at least one pixel wide."""
@@ -76,9 +73,7 @@ class Painter:
         if points[:, 2].min() < 1.5:
             return
         width = max(1, round(metres * self.camera.pixels_per_metre(z)))
-        corners = _fixed_point(self.camera.project(points))
-        scalar = _scalar(self.hazed(colour, z), name)
-        cv2.polylines(self.canvas, [corners], False, scalar, width, cv2.LINE_8, SHIFT)
+        self._stroke(_fixed_point(self.camera.project(points)), width, colour, z, name)
 
     def ball(
         self, point: np.ndarray, radii: tuple[float, float], colour: np.ndarray, name: str
@@ -90,8 +85,7 @@ class Painter:
         size = self.camera.pixels_per_metre(z)
         centre = self.camera.project(np.asarray(point, float))
         axes = (max(0.5, radii[0] * size), max(0.5, radii[1] * size))
-        box = (centre[0], centre[1]), (2 * axes[0], 2 * axes[1]), 0.0
-        cv2.ellipse(self.canvas, box, _scalar(self.hazed(colour, z), name), -1, cv2.LINE_8)
+        self._ellipse(((centre[0], centre[1]), (2 * axes[0], 2 * axes[1]), 0.0), colour, z, name)
 
     def veil(
         self, points: np.ndarray, colour: np.ndarray, opacity: float, name: str | None
@@ -101,9 +95,10 @@ class Painter:
         if len(points) < 3:
             return
         colour = self.hazed(colour, float(points[:, 2].mean()))
-        region, inside = self._mask(self.camera.project(points))
+        window, inside = self._mask(self.camera.project(points))
         if inside is None:
             return
+        region = self.canvas[window]
         area = region[inside].astype(np.float32)
         area[:, :3] += opacity * (colour - area[:, :3])
         if name is not None:
@@ -125,9 +120,10 @@ class Painter:
         if quad[:, 2].min() < 1.5:
             return
         corners = self.camera.project(quad).astype(np.float32)
-        region, inside = self._mask(corners)
+        window, inside = self._mask(corners)
         if inside is None:
             return
+        region = self.canvas[window]
         low = np.maximum(np.floor(corners.min(axis=0)), 0)
         height, width = tile.shape
         source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
@@ -138,16 +134,32 @@ class Painter:
         factor[~inside] = 1
         region[..., :3] = np.clip(region[..., :3] * factor[..., None], 0, 255).astype(np.uint8)
 
-    def _mask(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    # All that is filled goes through the next three, before haze, so that a painter may keep more.
+
+    def _fill(self, corners: list[np.ndarray], colour: np.ndarray, z: float, name: str) -> None:
+        scalar = _scalar(self.hazed(colour, z), name)
+        cv2.fillPoly(self.canvas, corners, scalar, cv2.LINE_8, SHIFT)
+
+    def _stroke(
+        self, corners: np.ndarray, width: int, colour: np.ndarray, z: float, name: str
+    ) -> None:
+        scalar = _scalar(self.hazed(colour, z), name)
+        cv2.polylines(self.canvas, [corners], False, scalar, width, cv2.LINE_8, SHIFT)
+
+    def _ellipse(self, box: Box, colour: np.ndarray, z: float, name: str) -> None:
+        cv2.ellipse(self.canvas, box, _scalar(self.hazed(colour, z), name), -1, cv2.LINE_8)
+
+    def _mask(self, pixels: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray | None]:
+        """A polygon's bounding rows and columns, and which pixels of those lie inside."""
         height, width = self.canvas.shape[:2]
         low = np.clip(np.floor(pixels.min(axis=0)), 0, (width, height)).astype(int)
         high = np.clip(np.ceil(pixels.max(axis=0)) + 1, 0, (width, height)).astype(int)
-        region = self.canvas[low[1] : high[1], low[0] : high[0]]
-        if not region.size:
-            return region, None
-        mask = np.zeros(region.shape[:2], np.uint8)
+        window = slice(low[1], high[1]), slice(low[0], high[0])
+        if (high <= low).any():
+            return window, None
+        mask = np.zeros(high[::-1] - low[::-1], np.uint8)
         cv2.fillPoly(mask, [_fixed_point(pixels - low)], 1, cv2.LINE_8, SHIFT)
-        return region, mask.astype(bool)
+        return window, mask.astype(bool)
 
 
 def _fixed_point(pixels: np.ndarray) -> np.ndarray:

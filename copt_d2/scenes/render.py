@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .boundary import paint_segment
-from .finish import develop
+from .finish import illuminate, photograph
 from .furniture import paint_street_lamp, paint_traffic_light, paint_traffic_sign, paint_tree
 from .ground import paint_backdrop, paint_ground, paint_sky
+from .layers import LayeredPainter
 from .layout import Street, Thing, draw_street
 from .painter import Painter
 from .people import (
@@ -19,6 +20,7 @@ from .people import (
 )
 from .styles import STYLES, draw_light
 from .vehicles import paint_bus, paint_car, paint_tram, paint_truck
+from .weather import WEATHER
 
 _PAINT: dict[str, Callable[[Painter, Thing], None]] = {
     "parked_car": paint_car,
@@ -44,11 +46,11 @@ def render_scene(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws one street scene.
 
-    The same seed gives the same labels in both styles: they differ in looks only.
+    The same seed gives the same labels in all styles: they differ in looks only.
 
     Args:
         seed: one or several non-negative integers.
-        style: "rendered" or "photographic".
+        style: a key of STYLES.
         width: image width in pixels, even; the height is half of it.
     Returns:
         image (H, W, 3) uint8 RGB and labels (H, W) uint8, Cityscapes train ids 0..18.
@@ -61,13 +63,21 @@ def render_scene(
     street = draw_street(np.random.default_rng([*seeds, 0]), width)
     look = STYLES[style]
     light = draw_light(look, np.random.default_rng([*seeds, 3]))
-    painter = Painter(street.camera, look, light, seeds)
+    painter = (LayeredPainter if look.weather else Painter)(street.camera, look, light, seeds)
     paint_sky(painter)
     paint_backdrop(painter)
     paint_ground(painter, street)
     _paint_standing(painter, street)
-    image = develop(painter) if look.textured else painter.canvas[..., :3].copy()
+    image = _finish(painter) if look.textured else painter.canvas[..., :3].copy()
     return image, painter.canvas[..., 3].copy()
+
+
+def _finish(painter: Painter) -> np.ndarray:
+    """Texture, light, weather and the camera's faults."""
+    image = illuminate(painter)
+    if isinstance(painter, LayeredPainter):
+        image = WEATHER[painter.style.weather](painter, image)
+    return photograph(image, painter.style.film, painter.rng)
 
 
 def _paint_standing(painter: Painter, street: Street) -> None:

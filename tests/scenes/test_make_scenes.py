@@ -50,7 +50,27 @@ def test_unknown_benchmark_is_named(tool, tmp_path, capsys):
     assert run(tool, tmp_path, benchmark="mars2cs") == 1
     line = error_line(capsys)
     assert "mars2cs" in line
-    assert "gta2cs" in line
+    for name in ("gta2cs", "synthia2cs", "cs2dz", "cs2acdc"):
+        assert name in line
+
+
+@pytest.mark.parametrize("extra", [["--val", "3"], ["--target", "1"]])
+def test_each_condition_of_acdc_has_a_scene_or_none_has(tool, tmp_path, capsys, extra):
+    assert run(tool, tmp_path, "--target", "4", "--val", "4", *extra, benchmark="cs2acdc") == 1
+    line = error_line(capsys)
+    assert f"{extra[0]} is {extra[1]}" in line
+    assert "4 or more" in line
+    assert not any(tmp_path.iterdir())
+
+
+def test_other_arguments_for_a_shared_set_are_refused_by_name(tool, tmp_path, capsys):
+    assert run(tool, tmp_path) == 0
+    capsys.readouterr()
+    assert run(tool, tmp_path, "--source", "2", benchmark="cs2dz") == 1
+    line = error_line(capsys)
+    assert str(tmp_path / "cityscapes") in line
+    assert "splits" in line
+    assert not (tmp_path / "dark_zurich").exists()
 
 
 def test_a_file_in_place_of_the_folder(tool, tmp_path, capsys):

@@ -3,7 +3,8 @@ import pytest
 
 from copt_d2.data.label_spaces import CITYSCAPES_CLASSES
 from copt_d2.scenes import render_scene
-from copt_d2.scenes.benchmark import VERSION
+from copt_d2.scenes.benchmark import VERSION, WEATHER_VERSION
+from copt_d2.scenes.styles import STYLES
 
 ROAD, SKY = 0, 10
 
@@ -14,7 +15,7 @@ def forty():
     return np.stack([render_scene([3, index], "rendered", 128)[1] for index in range(40)])
 
 
-@pytest.mark.parametrize("style", ["rendered", "photographic"])
+@pytest.mark.parametrize("style", STYLES)
 def test_same_seed_gives_same_bits(style):
     first = render_scene([4, 7], style, 160)
     render_scene([4, 8], style, 160)  # nothing may carry over from another scene
@@ -23,7 +24,7 @@ def test_same_seed_gives_same_bits(style):
     assert not np.array_equal(first[1], render_scene([4, 8], style, 160)[1])
 
 
-@pytest.mark.parametrize("style", ["rendered", "photographic"])
+@pytest.mark.parametrize("style", STYLES)
 def test_shapes_and_types(style):
     image, labels = render_scene(11, style, 192)
     assert image.shape == (96, 192, 3)
@@ -79,6 +80,31 @@ def test_pictures_are_those_of_this_version(style, mean):
     assert VERSION == 2
     image, _ = render_scene([5, 1], style, 256)
     assert image.mean(axis=(0, 1)) == pytest.approx(mean, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("style", "mean"),
+    [
+        ("synthetic", (113.58, 106.29, 98.11)),
+        ("fog", (128.77, 128.64, 128.05)),
+        ("night", (46.66, 46.32, 47.32)),
+        ("rain", (101.07, 103.99, 107.33)),
+        ("snow", (160.05, 152.37, 151.71)),
+    ],
+)
+def test_other_looks_are_those_of_this_version(style, mean):
+    """As above; their version is WEATHER_VERSION."""
+    assert WEATHER_VERSION == 1
+    image, _ = render_scene([5, 1], style, 256)
+    assert image.mean(axis=(0, 1)) == pytest.approx(mean, abs=0.05)
+
+
+def test_the_two_sources_differ():
+    for index in range(3):
+        game, labels = render_scene([9, index], "rendered", 192)
+        other, same = render_scene([9, index], "synthetic", 192)
+        assert np.array_equal(labels, same)
+        assert np.abs(game.astype(int) - other).mean() > 15
 
 
 def test_unknown_style_is_named():
