@@ -45,7 +45,7 @@ def _add_data_config(cfg: CN) -> None:
     cfg.DATALOADER.RARE_CLASS.MIN_PIXELS = 3000  # of the class in the image, at stored size
     cfg.DATALOADER.RARE_CLASS.MIN_CROP_RATIO = 0.5  # the crop must hold MIN_PIXELS times this
     cfg.DATALOADER.RARE_CLASS.STATS = (
-        ""  # folder with sample_class_stats.json; "" = counted once and cached
+        ""  # folder with sample_class_stats.json or _dict.json; "" = counted once and cached
     )
 
 
