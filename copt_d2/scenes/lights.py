@@ -52,16 +52,16 @@ def _lamplight(painter: LayeredPainter, world: Positions) -> np.ndarray:
     strength = rng.uniform(0.35, 0.75)
     for z in np.arange(rng.uniform(2, 18), 110, rng.uniform(18, 26)):
         place = np.array([rng.uniform(-2, 2), WIRE_HEIGHT, z])
-        light += _point(world, place, 7.0)[..., None] * (strength * town).astype(np.float32)
+        light += point_light(world, place, 7.0)[..., None] * (strength * town).astype(np.float32)
     for lamp in painter.lamps:
         reach, power = REACH.get(lamp.name, VEHICLE_REACH)
         colour = power * lamp.colour / lamp.colour.max()
-        light += _point(world, lamp.place, reach)[..., None] * colour.astype(np.float32)
+        light += point_light(world, lamp.place, reach)[..., None] * colour.astype(np.float32)
     beam = _headlights(painter.camera.x, world) * np.float32(rng.uniform(0.25, 0.55))
     return light + beam[..., None] * np.array([1.0, 0.95, 0.85], np.float32)
 
 
-def _point(world: Positions, place: np.ndarray, reach: float) -> np.ndarray:
+def point_light(world: Positions, place: np.ndarray, reach: float) -> np.ndarray:
     """(h, w) light of a lamp, 1 at the lamp and 1/4 at ``reach`` metres."""
     x, y, z = place.astype(np.float32)
     square = (world.x - x) ** 2 + (world.y - y) ** 2 + (world.z - z) ** 2

@@ -25,24 +25,24 @@ SNOW_DEPTH = 0.14  # metres on a roof
 def fog(painter: LayeredPainter, image: np.ndarray) -> np.ndarray:
     """(H, W, 3) float32: near things are seen, far ones are pale, the sky is gone."""
     depth, length = painter.depth(), painter.rng.uniform(13.0, 38.0)
-    image = _haze(painter, image, depth, length)
-    return add_glow(image, painter.shine * _clearness(depth, length), 0.5)
+    image = haze(painter, image, depth, length)
+    return add_glow(image, painter.shine * clearness(depth, length), 0.5)
 
 
 def rain(painter: LayeredPainter, image: np.ndarray) -> np.ndarray:
     """(H, W, 3) float32: a wet street that mirrors, haze, streaks, drops on the lens."""
-    image = _haze(painter, image, painter.depth(), painter.rng.uniform(70.0, 160.0))
+    image = haze(painter, image, painter.depth(), painter.rng.uniform(70.0, 160.0))
     image = add_glow(image, painter.shine, 0.5)
-    image = _mirrored(painter, image)
+    image = mirrored(painter, image)
     return lens_drops(rain_streaks(image, painter.rng), painter.rng)
 
 
 def snow(painter: LayeredPainter, image: np.ndarray) -> np.ndarray:
     """(H, W, 3) float32: wheel tracks in a white road, snow on what stands there, flakes."""
     depth = painter.depth()
-    image = _wheel_tracks(painter, _frosted(painter, image), depth)
-    image = _snow_caps(painter, image, depth)
-    image = _haze(painter, image, depth, painter.rng.uniform(60.0, 180.0))
+    image = wheel_tracks(painter, frosted(painter, image), depth)
+    image = snow_caps(painter, image, depth)
+    image = haze(painter, image, depth, painter.rng.uniform(60.0, 180.0))
     image = add_glow(image, painter.shine, 0.4)
     return snow_flakes(image, painter.rng)
 
@@ -55,23 +55,23 @@ WEATHER: dict[str, Callable[[LayeredPainter, np.ndarray], np.ndarray]] = {
 }
 
 
-def _clearness(depth: np.ndarray, length: float) -> np.ndarray:
+def clearness(depth: np.ndarray, length: float) -> np.ndarray:
     """(H, W, 1) share of light that comes through the air, 37 % at a depth of ``length`` metres."""
     return np.exp(depth / np.float32(-length))[..., None]
 
 
-def _haze(
+def haze(
     painter: LayeredPainter, image: np.ndarray, depth: np.ndarray, length: float
 ) -> np.ndarray:
     """Mixes the air's colour in by each pixel's depth; clouds keep a little of their shape."""
     air = painter.light.haze_colour + painter.rng.normal(0, 8)
-    clear = _clearness(depth, length)
+    clear = clearness(depth, length)
     is_sky = (painter.canvas[..., 3] == TRAIN_ID["sky"])[..., None]
     clear = np.where(is_sky, np.float32(min(0.6, length / 200)), clear)
     return image * clear + air.astype(np.float32) * (1 - clear)
 
 
-def _mirrored(painter: LayeredPainter, image: np.ndarray) -> np.ndarray:
+def mirrored(painter: LayeredPainter, image: np.ndarray) -> np.ndarray:
     """Wet ground: each column mirrors what stands next above, more so towards the horizon."""
     labels = painter.canvas[..., 3]
     height, width = labels.shape
@@ -80,17 +80,17 @@ def _mirrored(painter: LayeredPainter, image: np.ndarray) -> np.ndarray:
     upright = ~np.isin(labels, [TRAIN_ID[name] for name in FLAT])
     foot = np.maximum.accumulate(np.where(upright, rows, 0), axis=0)
     source = np.clip(2 * foot - rows, 0, height - 1)
-    mirrored = image[source, np.arange(width)[None]]
+    reflection = image[source, np.arange(width)[None]]
     # water is rough: reflections are drawn out downwards
-    mirrored = cv2.blur(mirrored, (max(1, width // 170), max(3, width // 28)))
+    reflection = cv2.blur(reflection, (max(1, width // 170), max(3, width // 28)))
     puddles = 0.5 + 0.5 * np.clip(window(noise("blotch"), labels.shape, painter.rng), -1, 1)
     horizon = painter.camera.centre[1] * height
     grazing = np.clip(1 - (rows - horizon) / (1.3 * (height - horizon)), 0, 1).astype(np.float32)
     share = grazing * (0.3 + 0.4 * puddles) * (road + 0.5 * pavement)
-    return image + share.astype(np.float32)[..., None] * (mirrored - image)
+    return image + share.astype(np.float32)[..., None] * (reflection - image)
 
 
-def _frosted(painter: LayeredPainter, image: np.ndarray) -> np.ndarray:
+def frosted(painter: LayeredPainter, image: np.ndarray) -> np.ndarray:
     """White patches in trees and hedges."""
     leaves = painter.canvas[..., 3] == TRAIN_ID["vegetation"]
     patches = window(noise("leaf"), leaves.shape, painter.rng)
@@ -98,7 +98,7 @@ def _frosted(painter: LayeredPainter, image: np.ndarray) -> np.ndarray:
     return image + share[..., None] * (SNOW_COLOUR - image)
 
 
-def _wheel_tracks(painter: LayeredPainter, image: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def wheel_tracks(painter: LayeredPainter, image: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Dark wet tracks where wheels run, broken by slush."""
     road = painter.canvas[..., 3] == TRAIN_ID["road"]
     world = positions(painter.camera, depth)
@@ -110,7 +110,7 @@ def _wheel_tracks(painter: LayeredPainter, image: np.ndarray, depth: np.ndarray)
     return image + share[..., None] * (wet - image)
 
 
-def _snow_caps(painter: LayeredPainter, image: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def snow_caps(painter: LayeredPainter, image: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """White upper edges: pixels just below a place where the view opens into the distance."""
     height = len(depth)
     catches = np.isin(painter.canvas[..., 3], [TRAIN_ID[name] for name in SNOW_CATCHERS])

@@ -4,11 +4,11 @@ import pytest
 from copt_d2.scenes import render_scene
 from copt_d2.scenes.camera import Camera
 from copt_d2.scenes.layers import LayeredPainter, Positions
-from copt_d2.scenes.lights import _point, add_glow
+from copt_d2.scenes.lights import add_glow, point_light
 from copt_d2.scenes.painter import TRAIN_ID
 from copt_d2.scenes.precipitation import lens_drops, rain_streaks, snow_flakes
 from copt_d2.scenes.styles import STYLES, Light
-from copt_d2.scenes.weather import _clearness, _haze, _mirrored, _snow_caps, _wheel_tracks
+from copt_d2.scenes.weather import clearness, haze, mirrored, snow_caps, wheel_tracks
 
 CONDITIONS = ("fog", "night", "rain", "snow")
 CAMERA = Camera(128, 1.0, 0.0, 1.5, (0.5, 0.4), 0.0, 0.0)
@@ -75,14 +75,14 @@ def test_rain_darkens_the_road_and_greys_the_picture(scenes):
 
 
 def test_air_lets_through_a_share_by_depth():
-    assert _clearness(np.array([[30.0]]), 30.0)[0, 0, 0] == pytest.approx(np.exp(-1))
+    assert clearness(np.array([[30.0]]), 30.0)[0, 0, 0] == pytest.approx(np.exp(-1))
 
 
 def test_haze_leaves_the_near_and_takes_the_far(painter):
     painter.canvas[..., 3] = TRAIN_ID["building"]
     depth = np.full((64, 128), 0.01, np.float32)
     depth[:, 64:] = 1e4
-    hazy = _haze(painter, np.full((64, 128, 3), 50, np.float32), depth, 30.0)
+    hazy = haze(painter, np.full((64, 128, 3), 50, np.float32), depth, 30.0)
     assert hazy[:, :64] == pytest.approx(50, abs=0.1)
     assert hazy[0, 64:] == pytest.approx(200, abs=40)  # the air's colour varies by 8
 
@@ -92,7 +92,7 @@ def test_wet_road_mirrors_what_stands_behind_it(painter):
     painter.canvas[:32, :, 3] = TRAIN_ID["building"]
     image = np.full((64, 128, 3), 60, np.float32)
     image[:32, :, 0] = 220  # a red house
-    wet = _mirrored(painter, image)
+    wet = mirrored(painter, image)
     assert np.array_equal(wet[:32], image[:32])
     red = wet[..., 0].mean(axis=1)
     assert red[34] > 80
@@ -105,7 +105,7 @@ def test_snow_lies_on_upper_edges_of_things_but_not_on_people(painter):
     painter.canvas[..., 3] = TRAIN_ID["sky"]
     painter.canvas[30:50, 20:60, 3] = TRAIN_ID["car"]
     painter.canvas[30:50, 70:110, 3] = TRAIN_ID["person"]
-    capped = _snow_caps(painter, np.zeros((64, 128, 3), np.float32), depth)
+    capped = snow_caps(painter, np.zeros((64, 128, 3), np.float32), depth)
     assert (capped[30, 22:58] > 100).all()
     assert not capped[34:, 22:58].any()
     assert not capped[:, 70:110].any()
@@ -114,7 +114,7 @@ def test_snow_lies_on_upper_edges_of_things_but_not_on_people(painter):
 def test_wheels_leave_dark_tracks_in_each_lane(painter):
     painter.canvas[..., 3] = TRAIN_ID["road"]
     white = np.full((64, 128, 3), 220, np.float32)
-    tracks = _wheel_tracks(painter, white, np.full((64, 128), 8.0, np.float32)).mean(axis=(0, 2))
+    tracks = wheel_tracks(painter, white, np.full((64, 128), 8.0, np.float32)).mean(axis=(0, 2))
     # the lane's middle is 1.65 m from the road's; a metre has 16 px at 8 m; wheels 0.75 m off it
     wheel, middle = round(64 + 16 * (1.65 + 0.75)), round(64 + 16 * 1.65)
     assert tracks[wheel] < tracks[middle] - 20
@@ -122,7 +122,7 @@ def test_wheels_leave_dark_tracks_in_each_lane(painter):
 
 def test_light_falls_to_a_quarter_at_its_reach():
     away = Positions(np.array([[0.0, 3.0]]), np.array([[6.0, 6.0]]), np.array([[9.0, 9.0]]))
-    light = _point(away, np.array([0.0, 6.0, 9.0]), 3.0)
+    light = point_light(away, np.array([0.0, 6.0, 9.0]), 3.0)
     assert light[0] == pytest.approx([1.0, 0.25])
 
 
