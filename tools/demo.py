@@ -6,7 +6,6 @@ python tools/demo.py [--seed S] [--out output/demo] [--datasets datasets/demo] [
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -20,65 +19,31 @@ from tabulate import tabulate
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = {"source-only": "configs/baselines/demo_source_only.yaml", "adapted": "configs/demo.yaml"}
 VAL = "cityscapes_fine_sem_seg_val"
-YIELDING = 10  # niceness of the training in the background
 SCENES = ["--source", "120", "--target", "80", "--val", "40", "--width", "512"]
 
 
-def start_tool(
-    name: str, *arguments: str, datasets: Path | None = None, aside: Path | None = None
-) -> subprocess.Popen:
-    """Starts another tool of this folder; with ``aside`` it yields to others and writes there."""
+def run_tool(name: str, *arguments: str, datasets: Path | None = None) -> None:
+    """Runs another tool of this folder; ends this one if that fails."""
     environment = dict(os.environ)
     if datasets is not None:
         environment["DETECTRON2_DATASETS"] = str(datasets)
     command = [sys.executable, str(ROOT / "tools" / name), *arguments]
-    if aside is None:
-        return subprocess.Popen(command, env=environment)
-    lowered = ["nice", "-n", str(YIELDING), *command] if shutil.which("nice") else command
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    with open(aside, "w") as log:
-        return subprocess.Popen(lowered, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    finished = subprocess.run(command, env=environment)
+    if finished.returncode:
+        sys.exit(finished.returncode)
 
 
-def finish(process: subprocess.Popen) -> None:
-    """Waits for a tool; ends this one if it failed."""
-    if process.wait():
-        sys.exit(process.returncode)
-
-
-def start_training(
-    name: str,
-    out: Path,
-    datasets: Path,
-    seed: int,
-    overrides: list[str],
-    aside: Path | None = None,
-) -> subprocess.Popen:
-    """Starts the training of one model, which evaluates it at its end."""
-    options = [*overrides, "SEED", str(seed), "OUTPUT_DIR", str(out / name)]
-    config = ["--config-file", str(ROOT / RUNS[name])]
-    return start_tool("train_net.py", *config, *options, datasets=datasets, aside=aside)
-
-
-def train_both(out: Path, datasets: Path, seed: int, overrides: list[str]) -> dict[str, dict]:
-    """Trains both models at the same time; their evaluation records.
-
-    A single training leaves a third of two cores idle: the short one takes what the long one
-    leaves.
-    """
-    log = out / "source-only.log"
-    print(f"\n== source-only, in the background: {log} ==\n\n== adapted ==", flush=True)
-    short = start_training("source-only", out, datasets, seed, overrides, aside=log)
-    try:
-        finish(start_training("adapted", out, datasets, seed, overrides))
-        if short.wait():
-            print(f"\n== source-only ==\n{log.read_text()}", file=sys.stderr)
-            sys.exit(short.returncode)
-    finally:
-        short.terminate()
-    return {
-        name: json.loads((out / name / "evaluation" / f"{VAL}.json").read_text()) for name in RUNS
-    }
+def train(
+    name: str, out: Path, datasets: Path, seed: int, overrides: list[str]
+) -> tuple[dict, float]:
+    """Trains one model; its evaluation record and the seconds it took."""
+    folder = out / name
+    print(f"\n== {name} ==", flush=True)
+    start = time.time()
+    options = [*overrides, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+    run_tool("train_net.py", "--config-file", str(ROOT / RUNS[name]), *options, datasets=datasets)
+    record = json.loads((folder / "evaluation" / f"{VAL}.json").read_text())
+    return record, time.time() - start
 
 
 def print_scores(records: dict[str, dict]) -> None:
@@ -146,10 +111,14 @@ def main(argv: list[str] | None = None) -> None:
     real = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "camvid"
     start = time.time()
     options = ["--out", str(datasets), "--seed", str(arguments.seed)]
-    finish(start_tool("make_scenes.py", "--benchmark", "gta2cs", *SCENES, *options))
-    records = train_both(arguments.out, datasets, arguments.seed, arguments.opts)
+    run_tool("make_scenes.py", "--benchmark", "gta2cs", *SCENES, *options)
+    results = {
+        name: train(name, arguments.out, datasets, arguments.seed, arguments.opts) for name in RUNS
+    }
     print()
-    print_scores(records)
+    print_scores({name: record for name, (record, _) in results.items()})
+    for name, (_, seconds) in results.items():
+        print(f"{name}: {seconds:.0f} s")
     print(f"picture: {draw_picture(arguments.out, datasets, scenes=5, overrides=arguments.opts)}")
     print(f"all in all: {time.time() - start:.0f} s")
     if real.is_dir():

@@ -8,9 +8,11 @@ import numpy as np
 from PIL import Image
 
 from copt_d2.data.label_spaces import (
+    CITYSCAPES_16,
     CITYSCAPES_IDS,
     CITYSCAPES_PALETTE,
     CITYSCAPES_THINGS,
+    SYNTHIA_IDS,
 )
 
 from .render import render_scene
@@ -27,10 +29,7 @@ FILE_IDS.setflags(write=False)
 
 # train id -> id in SYNTHIA's files; terrain, truck and train do not occur there: 0 = void
 SYNTHIA_FILE_IDS = np.zeros(256, np.uint16)
-SYNTHIA_FILE_IDS[: len(CITYSCAPES_IDS)] = (
-    *(3, 4, 2, 21, 5, 7, 15, 9, 6, 0),
-    *(1, 10, 17, 8, 0, 19, 0, 12, 11),
-)
+SYNTHIA_FILE_IDS[list(CITYSCAPES_16)] = [SYNTHIA_IDS[train_id] for train_id in CITYSCAPES_16]
 SYNTHIA_FILE_IDS.setflags(write=False)
 
 SceneWriter = Callable[[Path, str, int, np.ndarray, np.ndarray], None]
