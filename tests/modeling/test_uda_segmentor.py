@@ -26,13 +26,25 @@ LOSSES = [
 WAITING = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__")
 
 
-@pytest.fixture
-def model(tiny_cfg):
-    built = build_model(tiny_cfg)
+def confident(cfg):
+    built = build_model(cfg)
     with torch.no_grad():  # confident enough that pseudo-labels weigh something
         built.student.sem_seg_head.conv_seg.weight.mul_(200)
     built.teacher.update(built.student, 0)
     return built
+
+
+@pytest.fixture
+def model(tiny_cfg):
+    return confident(tiny_cfg)
+
+
+@pytest.fixture(params=["one resolution", "HRDA"])
+def either_model(tiny_cfg, request):
+    tiny_cfg.MODEL.HRDA.ENABLED = request.param == "HRDA"
+    tiny_cfg.MODEL.HRDA.CROP_SIZE = 32
+    tiny_cfg.MODEL.UDA.TARGET_FEATURE_LOSSES = ("CoPTLoss",)
+    return confident(tiny_cfg)
 
 
 @pytest.fixture
@@ -144,7 +156,9 @@ def test_the_pseudo_label_weight_counts_confident_pixels(model, batches):
     assert share == pytest.approx(confident.double().mean().item())
 
 
-def test_an_iteration_never_waits_for_the_device(model, batches, monkeypatch):
+def test_an_iteration_never_waits_for_the_device(either_model, batches, monkeypatch):
+    model = either_model
+
     def refuse(*_, **__):
         raise AssertionError("waits for the device")
 
@@ -156,6 +170,25 @@ def test_an_iteration_never_waits_for_the_device(model, batches, monkeypatch):
         model.teacher.update(model.student, 3)
         for phase in model.training_phases(*batches):
             sum(phase.values()).backward()
+    assert all(gradient.isfinite().all() for gradient in gradients(model).values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA, which says who waits for it")
+def test_an_iteration_never_synchronises(either_model, batches):
+    model = either_model.cuda()
+    batches = [
+        DomainBatch(*(None if x is None else x.cuda() for x in vars(batch).values()))
+        for batch in batches
+    ]
+    list(model.training_phases(*batches))  # what is set up once may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        model.teacher.update(model.student, 3)
+        for phase in model.training_phases(*batches):
+            sum(phase.values()).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
     assert all(gradient.isfinite().all() for gradient in gradients(model).values())
 
 
