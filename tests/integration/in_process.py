@@ -33,6 +33,8 @@ def call(environment, target, *args):
     """``target`` with the variables of the starting process; the server keeps older ones."""
     os.environ.update(environment)
     os.setpgrp()  # a group of its own, to which a signal can go
+    # a shell's background job ignores Ctrl-C, and so would all that it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # the loader's workers would otherwise come from a server again, which imports all anew
     multiprocessing.set_start_method("fork", force=True)
     target(*args)

@@ -143,7 +143,10 @@ def test_mistake_that_one_started_process_sees_alone(arguments, tmp_path):
 def test_ctrl_c_ends_started_processes(tmp_path, arguments):
     argv = arguments(tmp_path, "--num-gpus", "2", SOLVER__MAX_ITER=1000, SOLVER__LOG_PERIOD=1)
     command = [sys.executable, str(SCRIPT), *argv]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as parent:
+    # a shell's background job ignores Ctrl-C, and so would all that it starts
+    started = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, **started) as parent:
         deadline = time.monotonic() + 120
         while not (tmp_path / "model_0000003.pth").exists():
             assert parent.poll() is None
