@@ -39,9 +39,9 @@ from copt_d2.engine import (
     launch,
     load_config,
     load_student_weights,
-    replace_text,
 )
 from copt_d2.errors import InputError
+from copt_d2.files import replace_text
 from copt_d2.text import ensure_text_bank
 
 

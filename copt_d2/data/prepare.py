@@ -1,7 +1,6 @@
 """Train-id maps and class statistics of a source data set, as files of the DAFormer family."""
 
 import json
-import os
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..errors import InputError
+from ..files import replace_bytes
 from .class_statistics import STATISTICS_FILES
 from .datasets import SPLITS, Split
 from .label_spaces import train_id_table
@@ -124,21 +124,6 @@ def write_statistics(folder: Path, map_files: list[str], pixels: list[ndarray]) 
     }
     for name, content in contents.items():
         replace_bytes(folder / name, json.dumps(content).encode())
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Writes beside the final name and renames: nobody sees half a file, also after a kill.
-
-    Raises:
-        OSError: if it cannot be written; what was there before stays.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _encode(train_ids: ndarray) -> bytes:

@@ -4,7 +4,6 @@ from .checkpointing import TrainingCheckpointer, load_student_weights
 from .checks import check_config
 from .config_files import chosen_values, load_config
 from .evaluate import check_expected_results, evaluate
-from .files import replace_text
 from .launch import launch
 from .trainer import UDATrainer
 
@@ -18,5 +17,4 @@ __all__ = [
     "launch",
     "load_config",
     "load_student_weights",
-    "replace_text",
 ]

@@ -31,7 +31,7 @@ from ..errors import InputError
 from ..evaluation import Exporter, IoUEvaluator
 from ..evaluation.pictures import prediction_sheet
 from ..evaluation.record import Record, format_table, score_fields
-from .files import replace_text
+from ..files import replace_text
 
 logger = logging.getLogger("copt_d2.evaluate")
 
@@ -120,13 +120,14 @@ def _record(cfg: CfgNode, name: str, results: dict[str, Any] | None, **origin: A
 def _write_sheet(cfg: CfgNode, name: str, keeper: PictureKeeper, folder: Path) -> Path:
     metadata, files = MetadataCatalog.get(name), DatasetCatalog.get(name)
     table = np.asarray(metadata.label_table, dtype=np.uint8)
-    titles = ["image", "prediction", *(["ground truth"] if _is_labelled(files) else [])]
+    labelled = _is_labelled(files)
+    titles = ["image", "prediction", *(["ground truth"] if labelled else [])]
 
     def rows() -> Iterator[list[np.ndarray]]:
         for entry in files:
             if entry["file_name"] in keeper.predictions:
                 row = [read_image(entry["file_name"]), keeper.predictions[entry["file_name"]]]
-                if _is_labelled(files):
+                if labelled:
                     row.append(read_train_ids(entry["sem_seg_file_name"], table))
                 yield row
 

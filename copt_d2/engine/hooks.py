@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ..data import build_uda_train_loader
 from ..evaluation.pictures import colour_map
-from .files import replace_text
+from ..files import replace_text
 from .processes import average_over_processes
 from .random_state import kept_random_state
 

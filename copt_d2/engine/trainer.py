@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..data import build_uda_train_loader
 from ..errors import InputError
+from ..files import replace_text
 from ..solver import (
     build_lr_scheduler,
     build_optimizer,
@@ -29,7 +30,6 @@ from .backward import back_propagate
 from .checkpointing import TrainingCheckpointer, load_student_weights, rank_buffers
 from .config_files import config_changes
 from .evaluate import evaluate
-from .files import replace_text
 from .hooks import (
     ImageLogger,
     Periodic,

@@ -1,0 +1,24 @@
+"""Small files that a kill or a full disk must not destroy."""
+
+import os
+from pathlib import Path
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Writes beside the final name and renames: the name holds the old content or the new one.
+
+    Raises:
+        OSError: if it cannot be written; the old content stays.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def replace_text(path: Path, text: str) -> None:
+    """The same for text, in UTF-8."""
+    replace_bytes(path, text.encode())
