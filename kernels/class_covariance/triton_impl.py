@@ -1,0 +1,232 @@
+"""Launches of the Triton kernels: on CUDA and ROCm tensors, or on the CPU in Triton's interpreter
+(``TRITON_INTERPRET=1`` before the first import of triton).
+
+Same functions as ``torch_impl.py``. Nothing here waits for the device, allocates by its data or
+keeps state, so all of it can be captured in a CUDA graph.
+"""
+
+import contextlib
+import ctypes
+import os
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from . import triton_kernels as kernels
+
+MAX_POOL_CLASSES = 1024
+MAX_COVARIANCE_CLASSES = 64
+EPSILON = 1e-12
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def pool(
+    features: Tensor, labels: Tensor, num_classes: int, mode: str, ignore_index: int, divide: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums or means (K, C), mass (K,), and in the soft modes weights (N, K, h·w); float32."""
+    counter = torch.empty(1, dtype=torch.int32, device=features.device)
+    return _pool(features, labels, num_classes, mode, ignore_index, divide, counter)
+
+
+def pool_backward(
+    gradient: Tensor,
+    labels: Tensor,
+    mass: Tensor,
+    weights: Tensor,
+    out: Tensor,
+    mode: str,
+    ignore_index: int,
+    divide: bool,
+) -> Tensor:
+    """Gradient by the features, written into ``out`` (N, C, h, w), from that (K, C) by the pooled."""
+    channels, cells = out.shape[1], out.numel() // out.shape[1]
+    block_c, block_q = _gather_blocks(out)
+    grid = (triton.cdiv(channels, block_c), max(triton.cdiv(cells, block_q), 1))
+    with _on_device_of(out):
+        kernels.pool_backward_kernel[grid](
+            gradient.contiguous(),
+            *(labels, weights, mass, out, channels, cells, *out.stride(), *labels.stride()),
+            *_sampling(labels.shape, out.shape),
+            ignore_index,
+            **_sizes(out, len(mass)),
+            **{"SOFT": mode != "nearest", "DIVIDE": divide},
+            **{"BLOCK_C": block_c, "BLOCK_Q": block_q},
+        )
+    return out
+
+
+def covariance(
+    means: Tensor, mass: Tensor, text_cov: Tensor, bank: Tensor | None, decay: float, metric: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Loss (), new bank (K, C), its slope (K, K) and the rows' means (K,)."""
+    counter = torch.zeros(1, dtype=torch.int32, device=means.device)
+    means, mass = means.contiguous(), mass.contiguous()
+    return _covariance(means, mass, text_cov, bank, decay, metric, counter, divide=False)
+
+
+def covariance_backward(
+    grad_loss: Tensor, new_bank: Tensor, mass: Tensor, gram: Tensor, centre: Tensor
+) -> Tensor:
+    """Gradient (K, C) by the means."""
+    k, channels = new_bank.shape
+    out = torch.empty_like(new_bank)
+    block = 32
+    with _on_device_of(out):
+        kernels.covariance_backward_kernel[(triton.cdiv(channels, block),)](
+            *(grad_loss, new_bank, mass.contiguous(), gram, centre, out, channels),
+            **{"K": k, "KP": _padded(k), "BLOCK_C": block},
+        )
+    return out
+
+
+def pooled_loss(
+    features: Tensor,
+    labels: Tensor,
+    text_cov: Tensor,
+    bank: Tensor | None,
+    mode: str,
+    ignore_index: int,
+    decay: float,
+    metric: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Loss, new bank, slope, centre, mass and weights: two launches (``nearest``) or three."""
+    counter = torch.empty(1, dtype=torch.int32, device=features.device)
+    classes = len(text_cov)
+    sums, mass, weights = _pool(features, labels, classes, mode, ignore_index, False, counter)
+    found = _covariance(sums, mass, text_cov, bank, decay, metric, counter, divide=True)
+    return *found, mass, weights
+
+
+def pooled_loss_backward(
+    grad_loss: Tensor,
+    new_bank: Tensor,
+    gram: Tensor,
+    centre: Tensor,
+    mass: Tensor,
+    weights: Tensor,
+    labels: Tensor,
+    out: Tensor,
+    mode: str,
+    ignore_index: int,
+) -> Tensor:
+    """Gradient of the loss by the features, written into ``out`` (N, C, h, w): one launch."""
+    channels, cells = out.shape[1], out.numel() // out.shape[1]
+    block_c, block_q = 16, _power_of_two(cells, 16, 128)
+    grid = (triton.cdiv(channels, block_c), max(triton.cdiv(cells, block_q), 1))
+    with _on_device_of(out):
+        kernels.pooled_loss_backward_kernel[grid](
+            *(grad_loss, new_bank, mass, gram, centre, labels, weights, out, channels, cells),
+            *(*out.stride(), *labels.stride(), *_sampling(labels.shape, out.shape)),
+            ignore_index,
+            **_sizes(out, len(mass)),
+            **{"KP": _padded(len(mass)), "SOFT": mode != "nearest"},
+            **{"BLOCK_C": block_c, "BLOCK_Q": block_q},
+        )
+    return out
+
+
+def _pool(
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    mode: str,
+    ignore_index: int,
+    divide: bool,
+    counter: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    n, channels, h, w = features.shape
+    options = {"dtype": torch.float32, "device": features.device}
+    pooled, mass = torch.empty(num_classes, channels, **options), torch.empty(num_classes, **options)
+    weights = torch.empty(0, **options)
+    with _on_device_of(features):
+        if mode != "nearest":
+            weights = _weights(labels, (n, h, w), num_classes, mode, ignore_index)
+        block_c = 4
+        kernels.pool_kernel[(triton.cdiv(channels + 1, block_c),)](
+            *(features, labels, weights, pooled, mass, counter, channels, n * h * w),
+            *(*features.stride(), *labels.stride(), *_sampling(labels.shape, features.shape)),
+            ignore_index,
+            **_sizes(features, num_classes),
+            **{"KP": _padded(num_classes), "SOFT": mode != "nearest", "DIVIDE": divide},
+            **{"BLOCK_C": block_c, "BLOCK_Q": _power_of_two(n * h * w, 16, 512)},
+        )
+    return pooled, mass, weights
+
+
+def _weights(
+    labels: Tensor, size: tuple[int, int, int], num_classes: int, mode: str, ignore_index: int
+) -> Tensor:
+    n, h, w = size
+    height, width = labels.shape[1:]
+    weights = torch.empty(n, num_classes, h * w, dtype=torch.float32, device=labels.device)
+    block_k = _power_of_two(num_classes, 1, 32)
+    if n:
+        kernels.weights_kernel[(n * h * w, triton.cdiv(num_classes, block_k))](
+            *(labels, weights, height, width, *labels.stride(), ignore_index),
+            **{"h": h, "w": w, "K": num_classes, "BILINEAR": mode == "bilinear"},
+            **{"BLOCK_K": block_k, "BLOCK_W": _power_of_two(2 * width // w, 16, 128)},
+        )
+    return weights
+
+
+def _covariance(
+    pooled: Tensor,
+    mass: Tensor,
+    text_cov: Tensor,
+    bank: Tensor | None,
+    decay: float,
+    metric: str,
+    counter: Tensor,
+    divide: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    k, channels = pooled.shape
+    padded = _padded(k)
+    block = _power_of_two(triton.cdiv(channels, 16), 32, 256 if padded == 32 else 128)
+    blocks = triton.cdiv(channels, block)
+    options = {"dtype": torch.float32, "device": pooled.device}
+    # of all blocks: products (padded, padded), then sums (padded)
+    scratch = torch.empty(blocks * padded * (padded + 1), **options)
+    new_bank, loss = torch.empty_like(pooled), torch.empty((), **options)
+    gram, centre = torch.empty(k, k, **options), torch.empty(k, **options)
+    with _on_device_of(pooled):
+        kernels.covariance_kernel[(blocks,)](
+            *(pooled, mass, text_cov.contiguous(), pooled if bank is None else bank.contiguous()),
+            *(new_bank, scratch, scratch[blocks * padded * padded :], counter, loss, gram, centre),
+            *(channels, decay, EPSILON),
+            **{"K": k, "KP": padded, "HAS_BANK": bank is not None, "DIVIDE": divide},
+            **{"METRIC": metric, "BLOCK_C": block, "BLOCKS": blocks},
+        )
+    return loss, new_bank, gram, centre
+
+
+def _sizes(features: Tensor, num_classes: int) -> dict[str, int]:
+    return {"h": features.shape[2], "w": features.shape[3], "K": num_classes}
+
+
+def _sampling(labels_shape: torch.Size, features_shape: torch.Size) -> tuple[float, ...]:
+    """End and step of ``torch.linspace(0, length - 1, cells)`` along rows and columns."""
+    values: list[float] = []
+    for length, cells in zip(labels_shape[1:], features_shape[2:], strict=True):
+        step = ctypes.c_float((length - 1) / (cells - 1)).value if cells > 1 else 0.0
+        values += [float(length - 1), step]
+    return tuple(values)
+
+
+def _gather_blocks(out: Tensor) -> tuple[int, int]:
+    """Channels and cells of one program: the longer side along memory."""
+    return (64, 16) if out.stride(1) == 1 else (16, 64)
+
+
+def _padded(num_classes: int) -> int:
+    return max(32, triton.next_power_of_2(num_classes))
+
+
+def _power_of_two(number: int, least: int, most: int) -> int:
+    return min(max(triton.next_power_of_2(max(number, 1)), least), most)
+
+
+def _on_device_of(tensor: Tensor) -> Any:
+    """Triton launches on the current device, which need not be the tensor's."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
