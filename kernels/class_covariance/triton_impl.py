@@ -209,8 +209,10 @@ def _sampling(labels_shape: torch.Size, features_shape: torch.Size) -> tuple[flo
     """End and step of ``torch.linspace(0, length - 1, cells)`` along rows and columns."""
     values: list[float] = []
     for length, cells in zip(labels_shape[1:], features_shape[2:], strict=True):
-        step = ctypes.c_float((length - 1) / (cells - 1)).value if cells > 1 else 0.0
-        values += [float(length - 1), step]
+        if cells == 1:
+            values += [0.0, 0.0]  # the first pixel, not the last
+        else:
+            values += [float(length - 1), ctypes.c_float((length - 1) / (cells - 1)).value]
     return tuple(values)
 
 
