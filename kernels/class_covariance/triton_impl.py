@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 import triton
+import triton.language as tl
 from torch import Tensor
 
 from . import triton_kernels as kernels
 
-MAX_POOL_CLASSES = 1024
-MAX_COVARIANCE_CLASSES = 64
 EPSILON = 1e-12
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+# float32 products: on NVIDIA three of tf32 on the matrix units, close to float32's rounding
+PRECISION = "ieee" if INTERPRETED or torch.version.hip else "tf32x3"
+SHORT = tl.float32 if INTERPRETED else tl.bfloat16
 
 
 def pool(
@@ -27,7 +29,16 @@ def pool(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sums or means (K, C), mass (K,), and in the soft modes weights (N, K, h·w); float32."""
     counter = torch.empty(1, dtype=torch.int32, device=features.device)
-    return _pool(features, labels, num_classes, mode, ignore_index, divide, counter)
+    sums, masses, weights = _pool(features, labels, num_classes, mode, ignore_index, counter)
+    pooled, mass = torch.empty_like(sums[0]), torch.empty_like(masses[0])
+    splits, channels = len(sums), sums.shape[2]
+    block = 256
+    with _on_device_of(features):
+        kernels.combine_kernel[(num_classes, triton.cdiv(channels, block))](
+            *(sums, masses, pooled, mass, channels),
+            **{"K": num_classes, "SPLITS": splits, "DIVIDE": divide, "BLOCK_C": block},
+        )
+    return pooled, mass, weights
 
 
 def pool_backward(
@@ -63,7 +74,8 @@ def covariance(
     """Loss (), new bank (K, C), its slope (K, K) and the rows' means (K,)."""
     counter = torch.zeros(1, dtype=torch.int32, device=means.device)
     means, mass = means.contiguous(), mass.contiguous()
-    return _covariance(means, mass, text_cov, bank, decay, metric, counter, divide=False)
+    found = _covariance(means[None], mass[None], text_cov, bank, decay, metric, counter, False)
+    return found[:4]
 
 
 def covariance_backward(
@@ -76,7 +88,7 @@ def covariance_backward(
     with _on_device_of(out):
         kernels.covariance_backward_kernel[(triton.cdiv(channels, block),)](
             *(grad_loss, new_bank, mass.contiguous(), gram, centre, out, channels),
-            **{"K": k, "KP": _padded(k), "BLOCK_C": block},
+            **{"K": k, "KP": _padded(k), "PRECISION": PRECISION, "BLOCK_C": block},
         )
     return out
 
@@ -94,9 +106,9 @@ def pooled_loss(
     """Loss, new bank, slope, centre, mass and weights: two launches (``nearest``) or three."""
     counter = torch.empty(1, dtype=torch.int32, device=features.device)
     classes = len(text_cov)
-    sums, mass, weights = _pool(features, labels, classes, mode, ignore_index, False, counter)
-    found = _covariance(sums, mass, text_cov, bank, decay, metric, counter, divide=True)
-    return *found, mass, weights
+    sums, masses, weights = _pool(features, labels, classes, mode, ignore_index, counter)
+    found = _covariance(sums, masses, text_cov, bank, decay, metric, counter, divide=True)
+    return *found, weights
 
 
 def pooled_loss_backward(
@@ -121,7 +133,7 @@ def pooled_loss_backward(
             *(*out.stride(), *labels.stride(), *_sampling(labels.shape, out.shape)),
             ignore_index,
             **_sizes(out, len(mass)),
-            **{"KP": _padded(len(mass)), "SOFT": mode != "nearest"},
+            **{"KP": _padded(len(mass)), "SOFT": mode != "nearest", "PRECISION": PRECISION},
             **{"BLOCK_C": block_c, "BLOCK_Q": block_q},
         )
     return out
@@ -133,26 +145,44 @@ def _pool(
     num_classes: int,
     mode: str,
     ignore_index: int,
-    divide: bool,
     counter: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums (splits, K, C) and masses (splits, K) of parts of the cells, and weights."""
     n, channels, h, w = features.shape
+    cells = n * h * w
     options = {"dtype": torch.float32, "device": features.device}
-    pooled, mass = torch.empty(num_classes, channels, **options), torch.empty(num_classes, **options)
+    block_c, block_q, block_k = _pool_blocks(channels, cells, num_classes)
+    blocks_of_channels = triton.cdiv(channels + 1, block_c)
+    splits = _splits(cells, block_q, blocks_of_channels)
+    sums = torch.empty(splits, num_classes, channels, **options)
+    masses = torch.empty(splits, num_classes, **options)
     weights = torch.empty(0, **options)
     with _on_device_of(features):
         if mode != "nearest":
             weights = _weights(labels, (n, h, w), num_classes, mode, ignore_index)
-        block_c = 4
-        kernels.pool_kernel[(triton.cdiv(channels + 1, block_c),)](
-            *(features, labels, weights, pooled, mass, counter, channels, n * h * w),
+        kernels.pool_kernel[(blocks_of_channels, splits, triton.cdiv(num_classes, block_k))](
+            *(features, labels, weights, sums, masses, counter, channels, cells),
+            triton.cdiv(triton.cdiv(cells, splits), block_q) * block_q,
             *(*features.stride(), *labels.stride(), *_sampling(labels.shape, features.shape)),
             ignore_index,
             **_sizes(features, num_classes),
-            **{"KP": _padded(num_classes), "SOFT": mode != "nearest", "DIVIDE": divide},
-            **{"BLOCK_C": block_c, "BLOCK_Q": _power_of_two(n * h * w, 16, 512)},
+            **{"SOFT": mode != "nearest", "PRECISION": PRECISION, "SHORT": SHORT},
+            **{"BLOCK_C": block_c, "BLOCK_Q": block_q, "BLOCK_K": block_k},
         )
-    return pooled, mass, weights
+    return sums, masses, weights
+
+
+def _pool_blocks(channels: int, cells: int, num_classes: int) -> tuple[int, int, int]:
+    """Channels, cells and classes of one program: small ones where there is little to do."""
+    block_c = _power_of_two(channels + 1, 16, 32 if cells <= 4096 else 64)
+    block_q = _power_of_two(cells, 16, 128 if cells <= 4096 else 64)
+    return block_c, block_q, _power_of_two(num_classes, 32, 128)
+
+
+def _splits(cells: int, block_q: int, blocks_of_channels: int) -> int:
+    """Parts of the cells, a power of two: enough programs to fill a GPU, none without cells."""
+    most = _power_of_two(512 // blocks_of_channels, 1, 16)
+    return _power_of_two(triton.cdiv(cells, block_q), 1, most)
 
 
 def _weights(
@@ -166,7 +196,7 @@ def _weights(
         kernels.weights_kernel[(n * h * w, triton.cdiv(num_classes, block_k))](
             *(labels, weights, height, width, *labels.stride(), ignore_index),
             **{"h": h, "w": w, "K": num_classes, "BILINEAR": mode == "bilinear"},
-            **{"BLOCK_K": block_k, "BLOCK_W": _power_of_two(2 * width // w, 16, 128)},
+            **{"BLOCK_K": block_k, "BLOCK_W": _power_of_two(2 * width // w, 16, 128), "ROWS": 8},
         )
     return weights
 
@@ -180,25 +210,27 @@ def _covariance(
     metric: str,
     counter: Tensor,
     divide: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    k, channels = pooled.shape
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """``covariance`` of sums in parts (splits, K, C), and the whole mass if it ``divide``s by it."""
+    splits, k, channels = pooled.shape
     padded = _padded(k)
     block = _power_of_two(triton.cdiv(channels, 16), 32, 256 if padded == 32 else 128)
     blocks = triton.cdiv(channels, block)
     options = {"dtype": torch.float32, "device": pooled.device}
     # of all blocks: products (padded, padded), then sums (padded)
     scratch = torch.empty(blocks * padded * (padded + 1), **options)
-    new_bank, loss = torch.empty_like(pooled), torch.empty((), **options)
-    gram, centre = torch.empty(k, k, **options), torch.empty(k, **options)
+    new_bank, loss = torch.empty(k, channels, **options), torch.empty((), **options)
+    gram, centre, total_mass = (torch.empty(s, **options) for s in ((k, k), (k,), (k,)))
     with _on_device_of(pooled):
         kernels.covariance_kernel[(blocks,)](
             *(pooled, mass, text_cov.contiguous(), pooled if bank is None else bank.contiguous()),
-            *(new_bank, scratch, scratch[blocks * padded * padded :], counter, loss, gram, centre),
-            *(channels, decay, EPSILON),
-            **{"K": k, "KP": padded, "HAS_BANK": bank is not None, "DIVIDE": divide},
-            **{"METRIC": metric, "BLOCK_C": block, "BLOCKS": blocks},
+            *(new_bank, scratch, scratch[blocks * padded * padded :], counter),
+            *(loss, gram, centre, total_mass, channels, decay, EPSILON),
+            **{"K": k, "KP": padded, "SPLITS": splits, "HAS_BANK": bank is not None},
+            **{"DIVIDE": divide, "METRIC": metric, "PRECISION": PRECISION},
+            **{"BLOCK_C": block, "BLOCKS": blocks},
         )
-    return loss, new_bank, gram, centre
+    return loss, new_bank, gram, centre, total_mass
 
 
 def _sizes(features: Tensor, num_classes: int) -> dict[str, int]:

@@ -81,7 +81,7 @@ def _share(pixel, cell, length, cells, BILINEAR: tl.constexpr):
 def weights_kernel(
     labels, weights, height, width, ln, lh, lw, ignore_index,
     h: tl.constexpr, w: tl.constexpr, K: tl.constexpr,
-    BILINEAR: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_W: tl.constexpr,
+    BILINEAR: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_W: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """Soft modes: W (N, K, h·w). One program reads the window of one cell, for a block of classes.
 
@@ -95,65 +95,137 @@ def weights_kernel(
     for block in range(left, right, BLOCK_W):
         x = block + tl.arange(0, BLOCK_W)
         column_share = _share(x, column, width, w, BILINEAR)
-        for y in range(top, bottom):
-            raw = tl.load(labels + image * ln + y * lh + x * lw, mask=x < right, other=0)
-            label = _class_of(raw, x < right, ignore_index, K)
-            share = column_share * _share(y, row, height, h, BILINEAR)
-            total += tl.where(label[None, :] == classes[:, None], share[None, :], 0.0)
+        for first in range(top, bottom, ROWS):
+            for ahead in tl.static_range(ROWS):  # unrolled: their loads wait at the same time
+                y = first + ahead
+                inside = (x < right) & (y < bottom)
+                raw = tl.load(labels + image * ln + y * lh + x * lw, mask=inside, other=0)
+                label = _class_of(raw, inside, ignore_index, K)
+                share = column_share * _share(y, row, height, h, BILINEAR)
+                total += tl.where(label[None, :] == classes[:, None], share[None, :], 0.0)
     offsets = (image * K + classes) * (h * w) + row * w + column
     tl.store(weights + offsets, tl.sum(total, 1), mask=classes < K)
 
 
 @triton.jit
-def pool_kernel(
-    features, labels, weights, pooled, mass, counter, channels, cells, sn, sc, sh, sw, ln, lh, lw,
-    last_row, row_step, last_column, column_step, ignore_index,
-    h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, KP: tl.constexpr,
-    SOFT: tl.constexpr, DIVIDE: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
-):  # fmt: skip
-    """Eqs. 6-7: sums (or means) and mass of each class. One program holds a few channels.
+def _exact_product(value, chosen, STORED: tl.constexpr, SHORT: tl.constexpr):
+    """float32 ``value`` (C, Q) times a matrix of 0 and 1 (Q, K), on the matrix units but exact.
 
-    All cells are read in order and nothing is added atomically, so results are the same in each
-    run. A selection, not a product with 0 and 1, keeps a NaN out of the other classes. Behind the
-    last channel stands one of ones, whose sums are the masses.
+    What is ``STORED`` as float32 is the sum of three bfloat16, each the leading digits of the rest.
+    ``SHORT`` is bfloat16 (float32 in the interpreter, which has no bfloat16 products).
+    """
+    if STORED == tl.float32:
+        high = (value.to(tl.int32, bitcast=True) & -65536).to(tl.float32, bitcast=True)
+        rest = value - high
+        middle = (rest.to(tl.int32, bitcast=True) & -65536).to(tl.float32, bitcast=True)
+        low = rest - middle
+        chosen = chosen.to(SHORT)
+        total = tl.dot(low.to(SHORT), chosen)
+        total = tl.dot(middle.to(SHORT), chosen, total)
+        return tl.dot(high.to(SHORT), chosen, total)
+    elif STORED == tl.bfloat16:
+        return tl.dot(value.to(SHORT), chosen.to(SHORT))
+    else:
+        return tl.dot(value.to(STORED), chosen.to(STORED))
+
+
+@triton.jit
+def pool_kernel(
+    features, labels, weights, sums, mass, counter, channels, cells, share_of_cells,
+    sn, sc, sh, sw, ln, lh, lw, last_row, row_step, last_column, column_step, ignore_index,
+    h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, BLOCK_K: tl.constexpr,
+    SOFT: tl.constexpr, PRECISION: tl.constexpr, SHORT: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
+):  # fmt: skip
+    """Eqs. 6-7: sums (splits, K, C) and mass (splits, K) of each class.
+
+    One program takes some channels, one split of the cells and a block of classes. Nothing is added
+    atomically, so results are the same in each run. Behind the last channel stands one of ones,
+    whose sums are the masses.
     """
     channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
-    classes = tl.arange(0, KP)
-    total = tl.zeros([BLOCK_C, KP], tl.float32)
-    count = tl.zeros([KP], tl.float32)
-    if tl.program_id(0) == 0:
+    split = tl.program_id(1)
+    classes = tl.program_id(2) * BLOCK_K + tl.arange(0, BLOCK_K)
+    if tl.program_id(0) + split + tl.program_id(2) == 0:
         tl.store(counter, 0)  # of the programs of the next kernel that have finished
-    for block in range(0, cells, BLOCK_Q):
+    total = tl.zeros([BLOCK_C, BLOCK_K], tl.float32)
+    start = split * share_of_cells
+    stop = tl.minimum(start + share_of_cells, cells)
+    for block in range(start, stop, BLOCK_Q):
         cell = block + tl.arange(0, BLOCK_Q)
-        inside = cell < cells
+        inside = cell < stop
         image, row, column = _place(cell, h, w)
         offsets = (image * sn + row * sh + column * sw)[None, :] + channel[:, None] * sc
         read = inside[None, :] & (channel < channels)[:, None]
         value = tl.load(features + offsets, mask=read, other=0.0).to(tl.float32)
         value = tl.where((channel == channels)[:, None], 1.0, value)
         if SOFT:
-            share_offsets = image * (K * h * w) + row * w + column
+            offsets = (image * (K * h * w) + row * w + column)[:, None] + classes[None, :] * (h * w)
+            read = inside[:, None] & (classes < K)[None, :]
+            share = tl.load(weights + offsets, mask=read, other=0.0)
+            total += tl.dot(value, share, input_precision=PRECISION)
         else:
             label = _nearest_class(
                 labels, image, row, column, inside, ln, lh, lw,
                 last_row, row_step, last_column, column_step, ignore_index, h, w, K,
             )  # fmt: skip
-        for k in range(K):
-            if SOFT:
-                share = tl.load(weights + share_offsets + k * (h * w), mask=inside, other=0.0)
-                part = tl.where((share > 0)[None, :], share[None, :] * value, 0.0)
-            else:
-                share = tl.where(label == k, 1.0, 0.0)
-                part = tl.where((label == k)[None, :], value, 0.0)
-            total += tl.where((classes == k)[None, :], tl.sum(part, 1)[:, None], 0.0)
-            if DIVIDE:
-                count += tl.where(classes == k, tl.sum(share, 0), 0.0)
-    tl.store(mass + classes + 0 * channel[:, None], total,
-             mask=(channel == channels)[:, None] & (classes < K)[None, :])  # fmt: skip
+            chosen = label[:, None] == classes[None, :]
+            total += _exact_product(value, chosen, features.dtype.element_ty, SHORT)
+    # 0 · NaN is NaN: a NaN or infinity spreads over all classes of its channel. That is rare, so
+    # only then are the sums made again, by selection
+    if tl.max(tl.max(tl.where(tl.abs(total) < float("inf"), 0, 1), 1), 0) > 0:
+        total = tl.zeros([BLOCK_C, BLOCK_K], tl.float32)
+        for block in range(start, stop, BLOCK_Q):
+            cell = block + tl.arange(0, BLOCK_Q)
+            inside = cell < stop
+            image, row, column = _place(cell, h, w)
+            offsets = (image * sn + row * sh + column * sw)[None, :] + channel[:, None] * sc
+            read = inside[None, :] & (channel < channels)[:, None]
+            value = tl.load(features + offsets, mask=read, other=0.0).to(tl.float32)
+            value = tl.where((channel == channels)[:, None], 1.0, value)
+            label = tl.zeros([BLOCK_Q], tl.int32)
+            if not SOFT:
+                label = _nearest_class(
+                    labels, image, row, column, inside, ln, lh, lw,
+                    last_row, row_step, last_column, column_step, ignore_index, h, w, K,
+                )  # fmt: skip
+            for part in range(BLOCK_K):
+                k = tl.program_id(2) * BLOCK_K + part
+                if SOFT:
+                    offsets = image * (K * h * w) + row * w + column + k * (h * w)
+                    share = tl.load(weights + offsets, mask=inside & (k < K), other=0.0)
+                    chosen = tl.where((share > 0)[None, :], share[None, :] * value, 0.0)
+                else:
+                    chosen = tl.where((label == k)[None, :], value, 0.0)
+                total += tl.where((classes == k)[None, :], tl.sum(chosen, 1)[:, None], 0.0)
+    offsets = (split * K + classes)[None, :] * channels + channel[:, None]
+    inside_classes = (classes < K)[None, :]
+    tl.store(sums + offsets, total, mask=(channel < channels)[:, None] & inside_classes)
+    offsets = (split * K + classes)[None, :] + 0 * channel[:, None]
+    tl.store(mass + offsets, total, mask=(channel == channels)[:, None] & inside_classes)
+
+
+@triton.jit
+def combine_kernel(
+    sums, mass, pooled, total_mass, channels,
+    K: tl.constexpr, SPLITS: tl.constexpr, DIVIDE: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """Adds the splits of ``pool_kernel``, in order: sums or means (K, C) and mass (K,). One program
+    has some channels of one class.
+    """
+    k = tl.program_id(0)
+    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    inside = channel < channels
+    total = tl.zeros([BLOCK_C], tl.float32)
+    count = 0.0
+    for split in tl.static_range(SPLITS):
+        total += tl.load(sums + (split * K + k) * channels + channel, mask=inside, other=0.0)
+        count += tl.load(mass + split * K + k)
     if DIVIDE:
-        total = total / tl.where(count > 0, count, 1.0)[None, :]
-    out = classes[None, :] * channels + channel[:, None]
-    tl.store(pooled + out, total, mask=(channel < channels)[:, None] & (classes < K)[None, :])
+        total = total / tl.where(count > 0, count, 1.0)
+    tl.store(pooled + k * channels + channel, total, mask=inside)
+    if tl.program_id(1) == 0:
+        tl.store(total_mass + k, count)
 
 
 @triton.jit
@@ -209,13 +281,15 @@ def _sign(matrix):
 
 @triton.jit
 def covariance_kernel(
-    pooled, mass, text_cov, bank, new_bank, products, sums, counter, loss, gram, centre,
+    pooled, mass, text_cov, bank, new_bank, products, sums, counter, loss, gram, centre, total_mass,
     channels, decay, epsilon,
-    K: tl.constexpr, KP: tl.constexpr, HAS_BANK: tl.constexpr, DIVIDE: tl.constexpr,
-    METRIC: tl.constexpr, BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr,
+    K: tl.constexpr, KP: tl.constexpr, SPLITS: tl.constexpr, HAS_BANK: tl.constexpr,
+    DIVIDE: tl.constexpr, METRIC: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
     """Eqs. 8-10: memory bank, covariance, loss and its gradient by the covariance, in one launch.
 
+    ``pooled`` (SPLITS, K, C) and ``mass`` (SPLITS, K) are sums of parts, or means with one split.
     Each program takes a block of channels, writes the block's part of the bank, its products
     centred on the block's own mean (K x K) and its sums (K). The program that finishes last puts
     the parts together (README §3) and has the loss; ``counter`` must be 0 before.
@@ -223,14 +297,22 @@ def covariance_kernel(
     block = tl.program_id(0)
     classes = tl.arange(0, KP)
     real = classes < K
-    count = tl.load(mass + classes, mask=real, other=0.0)
-    present = count > 0
+    other = tl.arange(0, KP)
     channel = block * BLOCK_C + tl.arange(0, BLOCK_C)
     offsets = classes[:, None] * channels + channel[None, :]
     inside = real[:, None] & (channel < channels)[None, :]
-    vector = tl.load(pooled + offsets, mask=inside, other=0.0)
+    vector = tl.zeros([KP, BLOCK_C], tl.float32)
+    count = tl.zeros([KP], tl.float32)
+    count_other = tl.zeros([KP], tl.float32)
+    for split in tl.static_range(SPLITS):
+        vector += tl.load(pooled + split * K * channels + offsets, mask=inside, other=0.0)
+        count += tl.load(mass + split * K + classes, mask=real, other=0.0)
+        count_other += tl.load(mass + split * K + other, mask=other < K, other=0.0)
+    present = count > 0
     if DIVIDE:
         vector = vector / tl.where(present, count, 1.0)[:, None]
+        if block == 0:
+            tl.store(total_mass + classes, count, mask=real)
     old = tl.zeros([KP, BLOCK_C], tl.float32)
     if HAS_BANK:
         old = tl.load(bank + offsets, mask=inside, other=0.0)
@@ -241,32 +323,30 @@ def covariance_kernel(
     total = tl.sum(vector, 1)
     mean = total / tl.minimum(channels - block * BLOCK_C, BLOCK_C)
     centred = tl.where(inside & present[:, None], vector - mean[:, None], 0.0)
-    product = tl.dot(centred, tl.trans(centred), input_precision="ieee")
-    tile = classes[:, None] * KP + tl.arange(0, KP)[None, :]
+    product = tl.dot(centred, tl.trans(centred), input_precision=PRECISION)
+    tile = classes[:, None] * KP + other[None, :]
     tl.store(products + block * (KP * KP) + tile, product)
     tl.store(sums + block * KP + classes, total)
 
     tl.debug_barrier()  # all threads have stored before one of them tells
     finished = tl.atomic_add(counter, 1, sem="acq_rel")
     if finished == BLOCKS - 1:
-        other = tl.arange(0, KP)
         total = tl.zeros([KP], tl.float32)
         total_other = tl.zeros([KP], tl.float32)
-        for part in range(BLOCKS):
+        matrix = tl.zeros([KP, KP], tl.float32)
+        for part in tl.static_range(BLOCKS):  # unrolled: all loads wait at the same time
             total += tl.load(sums + part * KP + classes)
             total_other += tl.load(sums + part * KP + other)
+            matrix += tl.load(products + part * (KP * KP) + tile)
         mean = total / channels
         mean_other = total_other / channels
-        matrix = tl.zeros([KP, KP], tl.float32)
-        for part in range(BLOCKS):
+        for part in tl.static_range(BLOCKS):
             size = tl.minimum(channels - part * BLOCK_C, BLOCK_C)
             shift = tl.load(sums + part * KP + classes) / size - mean
             shift_other = tl.load(sums + part * KP + other) / size - mean_other
-            matrix += tl.load(products + part * (KP * KP) + tile)
             matrix += size * shift[:, None] * shift_other[None, :]
         pixel = matrix / (channels - 1)
 
-        count_other = tl.load(mass + other, mask=other < K, other=0.0)
         both = present[:, None] & (count_other > 0)[None, :]
         pixel = tl.where(both, pixel, 0.0)
         place = classes[:, None] * K + other[None, :]
@@ -300,8 +380,9 @@ def covariance_kernel(
 
 @triton.jit
 def _mean_gradient(
-    grad_loss, new_bank, mass, gram, centre, channel, channels, K: tl.constexpr, KP: tl.constexpr
-):
+    grad_loss, new_bank, mass, gram, centre, channel, channels,
+    K: tl.constexpr, KP: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     """dL/dmean (KP, channels of the program) = gram · X, 0 for absent classes (README §3)."""
     classes = tl.arange(0, KP)
     other = tl.arange(0, KP)
@@ -313,18 +394,18 @@ def _mean_gradient(
     centred = tl.where(inside, vector - mean[:, None], 0.0)
     square = real[:, None] & (other < K)[None, :]
     slope = tl.load(gram + classes[:, None] * K + other[None, :], mask=square, other=0.0)
-    result = tl.dot(slope, centred, input_precision="ieee") * tl.load(grad_loss)
+    result = tl.dot(slope, centred, input_precision=PRECISION) * tl.load(grad_loss)
     return tl.where(inside, result, 0.0)
 
 
 @triton.jit
 def covariance_backward_kernel(
     grad_loss, new_bank, mass, gram, centre, out, channels,
-    K: tl.constexpr, KP: tl.constexpr, BLOCK_C: tl.constexpr,
+    K: tl.constexpr, KP: tl.constexpr, PRECISION: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """dL/dmeans (K, C)."""
     channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
-    gradient = _mean_gradient(grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP)
+    gradient = _mean_gradient(grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION)
     classes = tl.arange(0, KP)
     inside = (classes < K)[:, None] & (channel < channels)[None, :]
     tl.store(out + classes[:, None] * channels + channel[None, :], gradient, mask=inside)
@@ -336,14 +417,14 @@ def pooled_loss_backward_kernel(
     channels, cells, sn, sc, sh, sw, ln, lh, lw,
     last_row, row_step, last_column, column_step, ignore_index,
     h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, KP: tl.constexpr,
-    SOFT: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
+    SOFT: tl.constexpr, PRECISION: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
     """dL/dfeatures in one launch: dL/dmeans of a few channels, divided by mass, spread over cells."""
     channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     cell = tl.program_id(1) * BLOCK_Q + tl.arange(0, BLOCK_Q)
     inside = cell < cells
     image, row, column = _place(cell, h, w)
-    gradient = _mean_gradient(grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP)
+    gradient = _mean_gradient(grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION)
     classes = tl.arange(0, KP)
     count = tl.load(mass + classes, mask=classes < K, other=0.0)
     gradient = gradient / tl.where(count > 0, count, 1.0)[:, None]
@@ -351,7 +432,7 @@ def pooled_loss_backward_kernel(
         share_offsets = classes[:, None] * (h * w) + (image * (K * h * w) + row * w + column)[None, :]
         share_inside = (classes < K)[:, None] & inside[None, :]
         share = tl.load(weights + share_offsets, mask=share_inside, other=0.0)
-        value = tl.dot(tl.trans(gradient), share, input_precision="ieee")
+        value = tl.dot(tl.trans(gradient), share, input_precision=PRECISION)
     else:
         label = _nearest_class(
             labels, image, row, column, inside, ln, lh, lw,
