@@ -52,13 +52,14 @@ def pool_backward(
     divide: bool,
 ) -> Tensor:
     """Gradient by the features, written into ``out`` (N, C, h, w), from that (K, C) by the pooled."""
-    channels, cells = out.shape[1], out.numel() // out.shape[1]
     block_c, block_q = _gather_blocks(out)
-    grid = (triton.cdiv(channels, block_c), max(triton.cdiv(cells, block_q), 1))
+    grid = (_tasks(out, block_q), triton.cdiv(out.shape[1], block_c))
+    if not out.numel():
+        return out
     with _on_device_of(out):
         kernels.pool_backward_kernel[grid](
             gradient.contiguous(),
-            *(labels, weights, mass, out, channels, cells, *out.stride(), *labels.stride()),
+            *(labels, weights, mass, out, out.shape[1], *out.stride(), *labels.stride()),
             *_sampling(labels.shape, out.shape),
             ignore_index,
             **_sizes(out, len(mass)),
@@ -124,12 +125,13 @@ def pooled_loss_backward(
     ignore_index: int,
 ) -> Tensor:
     """Gradient of the loss by the features, written into ``out`` (N, C, h, w): one launch."""
-    channels, cells = out.shape[1], out.numel() // out.shape[1]
-    block_c, block_q = 16, _power_of_two(cells, 16, 128)
-    grid = (triton.cdiv(channels, block_c), max(triton.cdiv(cells, block_q), 1))
+    block_c, block_q = 16, _power_of_two(out.shape[2] * out.shape[3], 16, 128)
+    grid = (_tasks(out, block_q), triton.cdiv(out.shape[1], block_c))
+    if not out.numel():
+        return out
     with _on_device_of(out):
         kernels.pooled_loss_backward_kernel[grid](
-            *(grad_loss, new_bank, mass, gram, centre, labels, weights, out, channels, cells),
+            *(grad_loss, new_bank, mass, gram, centre, labels, weights, out, out.shape[1]),
             *(*out.stride(), *labels.stride(), *_sampling(labels.shape, out.shape)),
             ignore_index,
             **_sizes(out, len(mass)),
@@ -149,11 +151,11 @@ def _pool(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sums (splits, K, C) and masses (splits, K) of parts of the cells, and weights."""
     n, channels, h, w = features.shape
-    cells = n * h * w
     options = {"dtype": torch.float32, "device": features.device}
-    block_c, block_q, block_k = _pool_blocks(channels, cells, num_classes)
-    blocks_of_channels = triton.cdiv(channels + 1, block_c)
-    splits = _splits(cells, block_q, blocks_of_channels)
+    block_c, block_q, block_k = _pool_blocks(features, num_classes)
+    blocks_of_channels, tasks = triton.cdiv(channels + 1, block_c), _tasks(features, block_q)
+    # enough programs to fill a GPU, none without cells
+    splits = _power_of_two(tasks, 1, _power_of_two(512 // blocks_of_channels, 1, 16))
     sums = torch.empty(splits, num_classes, channels, **options)
     masses = torch.empty(splits, num_classes, **options)
     weights = torch.empty(0, **options)
@@ -161,28 +163,29 @@ def _pool(
         if mode != "nearest":
             weights = _weights(labels, (n, h, w), num_classes, mode, ignore_index)
         kernels.pool_kernel[(blocks_of_channels, splits, triton.cdiv(num_classes, block_k))](
-            *(features, labels, weights, sums, masses, counter, channels, cells),
-            triton.cdiv(triton.cdiv(cells, splits), block_q) * block_q,
+            *(features, labels, weights, sums, masses, counter, channels, tasks),
             *(*features.stride(), *labels.stride(), *_sampling(labels.shape, features.shape)),
             ignore_index,
             **_sizes(features, num_classes),
-            **{"SOFT": mode != "nearest", "PRECISION": PRECISION, "SHORT": SHORT},
+            **{"SOFT": mode != "nearest", "PRECISION": PRECISION, "SHORT": SHORT, "SPLITS": splits},
             **{"BLOCK_C": block_c, "BLOCK_Q": block_q, "BLOCK_K": block_k},
         )
     return sums, masses, weights
 
 
-def _pool_blocks(channels: int, cells: int, num_classes: int) -> tuple[int, int, int]:
+def _pool_blocks(features: Tensor, num_classes: int) -> tuple[int, int, int]:
     """Channels, cells and classes of one program: small ones where there is little to do."""
-    block_c = _power_of_two(channels + 1, 16, 32 if cells <= 4096 else 64)
-    block_q = _power_of_two(cells, 16, 128 if cells <= 4096 else 64)
+    n, channels, h, w = features.shape
+    few = n * h * w <= 4096
+    block_c = _power_of_two(channels + 1, 16, 16 if few else 64)
+    block_q = _power_of_two(h * w, 16, 128 if few else 64)
     return block_c, block_q, _power_of_two(num_classes, 32, 128)
 
 
-def _splits(cells: int, block_q: int, blocks_of_channels: int) -> int:
-    """Parts of the cells, a power of two: enough programs to fill a GPU, none without cells."""
-    most = _power_of_two(512 // blocks_of_channels, 1, 16)
-    return _power_of_two(triton.cdiv(cells, block_q), 1, most)
+def _tasks(features: Tensor, block_q: int) -> int:
+    """Blocks of cells, none of which crosses images."""
+    n, _, h, w = features.shape
+    return n * triton.cdiv(h * w, block_q)
 
 
 def _weights(
@@ -234,7 +237,9 @@ def _covariance(
 
 
 def _sizes(features: Tensor, num_classes: int) -> dict[str, int]:
-    return {"h": features.shape[2], "w": features.shape[3], "K": num_classes}
+    h, w = features.shape[2:]
+    plane = h == 1 or features.stride(2) == w * features.stride(3)
+    return {"h": h, "w": w, "K": num_classes, "PLANE": plane}
 
 
 def _sampling(labels_shape: torch.Size, features_shape: torch.Size) -> tuple[float, ...]:

@@ -10,10 +10,23 @@ import triton.language as tl
 
 
 @triton.jit
-def _place(cell, h: tl.constexpr, w: tl.constexpr):
-    """Image (int64, so that offsets do not overflow), row and column of a flat cell index."""
-    inner = cell % (h * w)
-    return (cell // (h * w)).to(tl.int64), inner // w, inner % w
+def _cells(task, h: tl.constexpr, w: tl.constexpr, BLOCK_Q: tl.constexpr):
+    """Image and cells of the task-th block: blocks do not cross images. The image is int64, so that
+    its offset does not overflow; offsets within an image fit int32.
+    """
+    blocks: tl.constexpr = (h * w + BLOCK_Q - 1) // BLOCK_Q
+    cell = (task % blocks) * BLOCK_Q + tl.arange(0, BLOCK_Q)
+    return tl.full([], 0, tl.int64) + task // blocks, cell, cell < h * w
+
+
+@triton.jit
+def _offsets(channel, cell, sc, sh, sw, w: tl.constexpr, PLANE: tl.constexpr):
+    """(C, Q) offsets within an image. PLANE: rows follow each other evenly, so that cells are one
+    axis and neighbours are read together.
+    """
+    if PLANE:
+        return channel[:, None] * sc + (cell * sw)[None, :]
+    return channel[:, None] * sc + ((cell // w) * sh + (cell % w) * sw)[None, :]
 
 
 @triton.jit
@@ -38,14 +51,14 @@ def _class_of(raw, inside, ignore_index, K: tl.constexpr):
 
 @triton.jit
 def _nearest_class(
-    labels, image, row, column, inside, ln, lh, lw,
+    labels, image, cell, inside, ln, lh, lw,
     last_row, row_step, last_column, column_step, ignore_index,
     h: tl.constexpr, w: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     """Class of the label that is sampled for each cell."""
-    y = _sampled(row, h, last_row, row_step)
-    x = _sampled(column, w, last_column, column_step)
-    raw = tl.load(labels + image * ln + y * lh + x * lw, mask=inside, other=0)
+    y = _sampled(cell // w, h, last_row, row_step)
+    x = _sampled(cell % w, w, last_column, column_step)
+    raw = tl.load(labels + image * ln + (y * lh + x * lw), mask=inside, other=0)
     return _class_of(raw, inside, ignore_index, K)
 
 
@@ -87,7 +100,8 @@ def weights_kernel(
 
     ``W_c = Wy · 1[y = c] · Wxᵀ`` (README §1), restricted to where Wy and Wx of this cell are not 0.
     """
-    image, row, column = _place(tl.program_id(0), h, w)
+    image, cell = (tl.program_id(0) // (h * w)).to(tl.int64), tl.program_id(0) % (h * w)
+    row, column = cell // w, cell % w
     classes = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
     top, bottom = _window(row, height, h, BILINEAR)
     left, right = _window(column, width, w, BILINEAR)
@@ -99,11 +113,11 @@ def weights_kernel(
             for ahead in tl.static_range(ROWS):  # unrolled: their loads wait at the same time
                 y = first + ahead
                 inside = (x < right) & (y < bottom)
-                raw = tl.load(labels + image * ln + y * lh + x * lw, mask=inside, other=0)
+                raw = tl.load(labels + image * ln + (y * lh + x * lw), mask=inside, other=0)
                 label = _class_of(raw, inside, ignore_index, K)
                 share = column_share * _share(y, row, height, h, BILINEAR)
                 total += tl.where(label[None, :] == classes[:, None], share[None, :], 0.0)
-    offsets = (image * K + classes) * (h * w) + row * w + column
+    offsets = (image * K + classes) * (h * w) + cell
     tl.store(weights + offsets, tl.sum(total, 1), mask=classes < K)
 
 
@@ -131,17 +145,17 @@ def _exact_product(value, chosen, STORED: tl.constexpr, SHORT: tl.constexpr):
 
 @triton.jit
 def pool_kernel(
-    features, labels, weights, sums, mass, counter, channels, cells, share_of_cells,
+    features, labels, weights, sums, mass, counter, channels, tasks,
     sn, sc, sh, sw, ln, lh, lw, last_row, row_step, last_column, column_step, ignore_index,
-    h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, BLOCK_K: tl.constexpr,
-    SOFT: tl.constexpr, PRECISION: tl.constexpr, SHORT: tl.constexpr,
+    h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, PLANE: tl.constexpr, BLOCK_K: tl.constexpr,
+    SOFT: tl.constexpr, PRECISION: tl.constexpr, SHORT: tl.constexpr, SPLITS: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
     """Eqs. 6-7: sums (splits, K, C) and mass (splits, K) of each class.
 
-    One program takes some channels, one split of the cells and a block of classes. Nothing is added
-    atomically, so results are the same in each run. Behind the last channel stands one of ones,
-    whose sums are the masses.
+    One program takes some channels, every SPLITS-th block of cells and a block of classes. Nothing
+    is added atomically, so results are the same in each run. Behind the last channel stands one of
+    ones, whose sums are the masses.
     """
     channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     split = tl.program_id(1)
@@ -149,24 +163,20 @@ def pool_kernel(
     if tl.program_id(0) + split + tl.program_id(2) == 0:
         tl.store(counter, 0)  # of the programs of the next kernel that have finished
     total = tl.zeros([BLOCK_C, BLOCK_K], tl.float32)
-    start = split * share_of_cells
-    stop = tl.minimum(start + share_of_cells, cells)
-    for block in range(start, stop, BLOCK_Q):
-        cell = block + tl.arange(0, BLOCK_Q)
-        inside = cell < stop
-        image, row, column = _place(cell, h, w)
-        offsets = (image * sn + row * sh + column * sw)[None, :] + channel[:, None] * sc
+    for task in range(split, tasks, SPLITS):
+        image, cell, inside = _cells(task, h, w, BLOCK_Q)
         read = inside[None, :] & (channel < channels)[:, None]
-        value = tl.load(features + offsets, mask=read, other=0.0).to(tl.float32)
+        offsets = _offsets(channel, cell, sc, sh, sw, w, PLANE)
+        value = tl.load(features + image * sn + offsets, mask=read, other=0.0).to(tl.float32)
         value = tl.where((channel == channels)[:, None], 1.0, value)
         if SOFT:
-            offsets = (image * (K * h * w) + row * w + column)[:, None] + classes[None, :] * (h * w)
+            of_class = weights + image * (K * h * w) + classes[None, :] * (h * w) + cell[:, None]
             read = inside[:, None] & (classes < K)[None, :]
-            share = tl.load(weights + offsets, mask=read, other=0.0)
+            share = tl.load(of_class, mask=read, other=0.0)
             total += tl.dot(value, share, input_precision=PRECISION)
         else:
             label = _nearest_class(
-                labels, image, row, column, inside, ln, lh, lw,
+                labels, image, cell, inside, ln, lh, lw,
                 last_row, row_step, last_column, column_step, ignore_index, h, w, K,
             )  # fmt: skip
             chosen = label[:, None] == classes[None, :]
@@ -175,34 +185,31 @@ def pool_kernel(
     # only then are the sums made again, by selection
     if tl.max(tl.max(tl.where(tl.abs(total) < float("inf"), 0, 1), 1), 0) > 0:
         total = tl.zeros([BLOCK_C, BLOCK_K], tl.float32)
-        for block in range(start, stop, BLOCK_Q):
-            cell = block + tl.arange(0, BLOCK_Q)
-            inside = cell < stop
-            image, row, column = _place(cell, h, w)
-            offsets = (image * sn + row * sh + column * sw)[None, :] + channel[:, None] * sc
+        for task in range(split, tasks, SPLITS):
+            image, cell, inside = _cells(task, h, w, BLOCK_Q)
             read = inside[None, :] & (channel < channels)[:, None]
-            value = tl.load(features + offsets, mask=read, other=0.0).to(tl.float32)
+            offsets = _offsets(channel, cell, sc, sh, sw, w, PLANE)
+            value = tl.load(features + image * sn + offsets, mask=read, other=0.0).to(tl.float32)
             value = tl.where((channel == channels)[:, None], 1.0, value)
             label = tl.zeros([BLOCK_Q], tl.int32)
             if not SOFT:
                 label = _nearest_class(
-                    labels, image, row, column, inside, ln, lh, lw,
+                    labels, image, cell, inside, ln, lh, lw,
                     last_row, row_step, last_column, column_step, ignore_index, h, w, K,
                 )  # fmt: skip
             for part in range(BLOCK_K):
                 k = tl.program_id(2) * BLOCK_K + part
+                share = tl.where(label == k, 1.0, 0.0)
                 if SOFT:
-                    offsets = image * (K * h * w) + row * w + column + k * (h * w)
-                    share = tl.load(weights + offsets, mask=inside & (k < K), other=0.0)
-                    chosen = tl.where((share > 0)[None, :], share[None, :] * value, 0.0)
-                else:
-                    chosen = tl.where((label == k)[None, :], value, 0.0)
+                    of_class = weights + image * (K * h * w) + k * (h * w) + cell
+                    share = tl.load(of_class, mask=inside & (k < K), other=0.0)
+                chosen = tl.where((share > 0)[None, :], share[None, :] * value, 0.0)
                 total += tl.where((classes == k)[None, :], tl.sum(chosen, 1)[:, None], 0.0)
-    offsets = (split * K + classes)[None, :] * channels + channel[:, None]
     inside_classes = (classes < K)[None, :]
-    tl.store(sums + offsets, total, mask=(channel < channels)[:, None] & inside_classes)
-    offsets = (split * K + classes)[None, :] + 0 * channel[:, None]
-    tl.store(mass + offsets, total, mask=(channel == channels)[:, None] & inside_classes)
+    place = (split * K + classes)[None, :] * channels + channel[:, None]
+    tl.store(sums + place, total, mask=(channel < channels)[:, None] & inside_classes)
+    place = (split * K + classes)[None, :] + 0 * channel[:, None]
+    tl.store(mass + place, total, mask=(channel == channels)[:, None] & inside_classes)
 
 
 @triton.jit
@@ -230,25 +237,23 @@ def combine_kernel(
 
 @triton.jit
 def pool_backward_kernel(
-    gradient, labels, weights, mass, out, channels, cells, sn, sc, sh, sw, ln, lh, lw,
+    gradient, labels, weights, mass, out, channels, sn, sc, sh, sw, ln, lh, lw,
     last_row, row_step, last_column, column_step, ignore_index,
-    h: tl.constexpr, w: tl.constexpr, K: tl.constexpr,
+    h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, PLANE: tl.constexpr,
     SOFT: tl.constexpr, DIVIDE: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
     """df(n, :, q) = Σ_c W_c(n, q) · g_c / mass_c; in ``nearest`` mode one row of g is read.
 
     ``gradient`` is (K, C), ``out`` has the strides sn, sc, sh, sw.
     """
-    channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
-    cell = tl.program_id(1) * BLOCK_Q + tl.arange(0, BLOCK_Q)
-    inside = cell < cells
-    image, row, column = _place(cell, h, w)
+    image, cell, inside = _cells(tl.program_id(0), h, w, BLOCK_Q)
+    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     real = (channel < channels)[:, None]
     if SOFT:
         value = tl.zeros([BLOCK_C, BLOCK_Q], tl.float32)
-        share_offsets = image * (K * h * w) + row * w + column
         for k in range(K):
-            share = tl.load(weights + share_offsets + k * (h * w), mask=inside, other=0.0)
+            of_class = weights + image * (K * h * w) + k * (h * w) + cell
+            share = tl.load(of_class, mask=inside, other=0.0)
             part = tl.load(gradient + k * channels + channel, mask=channel < channels, other=0.0)
             if DIVIDE:
                 count = tl.load(mass + k)
@@ -256,16 +261,17 @@ def pool_backward_kernel(
             value += tl.where((share > 0)[None, :], share[None, :] * part[:, None], 0.0)
     else:
         label = _nearest_class(
-            labels, image, row, column, inside, ln, lh, lw,
+            labels, image, cell, inside, ln, lh, lw,
             last_row, row_step, last_column, column_step, ignore_index, h, w, K,
         )  # fmt: skip
         counted = (label >= 0)[None, :] & real
-        offsets = label[None, :] * channels + channel[:, None]
-        value = tl.load(gradient + offsets, mask=counted, other=0.0)
+        value = tl.load(
+            gradient + (label[None, :] * channels + channel[:, None]), mask=counted, other=0.0
+        )
         if DIVIDE:
             value = value / tl.load(mass + label, mask=label >= 0, other=1.0)[None, :]
-    offsets = (image * sn + row * sh + column * sw)[None, :] + channel[:, None] * sc
-    tl.store(out + offsets, value.to(out.dtype.element_ty), mask=inside[None, :] & real)
+    place = out + image * sn + _offsets(channel, cell, sc, sh, sw, w, PLANE)
+    tl.store(place, value.to(out.dtype.element_ty), mask=inside[None, :] & real)
 
 
 @triton.jit
@@ -414,33 +420,30 @@ def covariance_backward_kernel(
 @triton.jit
 def pooled_loss_backward_kernel(
     grad_loss, new_bank, mass, gram, centre, labels, weights, out,
-    channels, cells, sn, sc, sh, sw, ln, lh, lw,
+    channels, sn, sc, sh, sw, ln, lh, lw,
     last_row, row_step, last_column, column_step, ignore_index,
-    h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, KP: tl.constexpr,
-    SOFT: tl.constexpr, PRECISION: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
+    h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, PLANE: tl.constexpr,
+    KP: tl.constexpr, SOFT: tl.constexpr, PRECISION: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
     """dL/dfeatures in one launch: dL/dmeans of a few channels, divided by mass, spread over cells."""
-    channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
-    cell = tl.program_id(1) * BLOCK_Q + tl.arange(0, BLOCK_Q)
-    inside = cell < cells
-    image, row, column = _place(cell, h, w)
+    image, cell, inside = _cells(tl.program_id(0), h, w, BLOCK_Q)
+    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     gradient = _mean_gradient(grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION)
     classes = tl.arange(0, KP)
     count = tl.load(mass + classes, mask=classes < K, other=0.0)
     gradient = gradient / tl.where(count > 0, count, 1.0)[:, None]
     if SOFT:
-        share_offsets = classes[:, None] * (h * w) + (image * (K * h * w) + row * w + column)[None, :]
-        share_inside = (classes < K)[:, None] & inside[None, :]
-        share = tl.load(weights + share_offsets, mask=share_inside, other=0.0)
+        of_class = weights + image * (K * h * w) + classes[:, None] * (h * w) + cell[None, :]
+        share = tl.load(of_class, mask=(classes < K)[:, None] & inside[None, :], other=0.0)
         value = tl.dot(tl.trans(gradient), share, input_precision=PRECISION)
     else:
         label = _nearest_class(
-            labels, image, row, column, inside, ln, lh, lw,
+            labels, image, cell, inside, ln, lh, lw,
             last_row, row_step, last_column, column_step, ignore_index, h, w, K,
         )  # fmt: skip
         index = tl.broadcast_to(tl.maximum(label, 0)[None, :], [BLOCK_C, BLOCK_Q])
         value = tl.gather(tl.trans(gradient), index, 1)
         value = tl.where((label >= 0)[None, :], value, 0.0)
-    offsets = (image * sn + row * sh + column * sw)[None, :] + channel[:, None] * sc
-    store = inside[None, :] & (channel < channels)[:, None]
-    tl.store(out + offsets, value.to(out.dtype.element_ty), mask=store)
+    place = out + image * sn + _offsets(channel, cell, sc, sh, sw, w, PLANE)
+    inside_channels = (channel < channels)[:, None]
+    tl.store(place, value.to(out.dtype.element_ty), mask=inside[None, :] & inside_channels)
