@@ -120,6 +120,8 @@ def _add_method_config(cfg: CN) -> None:
     cfg.MODEL.COPT.ENCODER = "minilm"
     cfg.MODEL.COPT.POOLING = "nearest"  # or "area", "bilinear"
     cfg.MODEL.COPT.DECAY = 0.5  # of the memory bank's old value; 0 = no memory
+    # with several processes: centroids and memory bank of the whole batch
+    cfg.MODEL.COPT.SYNC_CLASS_FEATURES = True
     cfg.MODEL.COPT.METRIC = "cosine"  # or "l1", "l2"
     cfg.MODEL.COPT.BANK_INIT = "zeros"  # or "first": a class's first update copies its centroid
 

@@ -335,7 +335,7 @@ def _check_fit(
     """Each must have its shape, ``dtype`` and the device of the first, whose shape is right."""
 
     def fail(problem: str) -> None:
-        given = [f"{name} {_describe(tensor)}" for name, tensor in tensors.items() if tensor is not None]
+        given = [f"{name} {_describe(t)}" for name, t in tensors.items() if t is not None]
         raise ValueError(f"{problem}, got {', '.join(given)}")
 
     first, *_ = tensors

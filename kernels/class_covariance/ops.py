@@ -178,11 +178,13 @@ for _name, _function in {
 
 @torch.library.register_fake(f"{LIBRARY}::pool")
 def _pool_shapes(
-    features: Tensor, labels: Tensor, num_classes: int, mode: str, *_: Any
+    features: Tensor, labels: Tensor, num_classes: int, mode: str, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     n, channels, h, w = features.shape
     dtype = accumulation_dtype(features)
-    weights = (0,) if mode == "nearest" else (n, num_classes, h * w)
+    # the Triton kernels sample again in the backward pass, instead
+    sampled = mode == "nearest" and rest[-1] == "triton"
+    weights = (0,) if sampled else (n, num_classes, h * w)
     return (
         features.new_empty(num_classes, channels, dtype=dtype),
         features.new_empty(num_classes, dtype=dtype),
@@ -222,9 +224,9 @@ def _covariance_backward_shapes(grad_loss: Tensor, new_bank: Tensor, *_: Any) ->
 
 @torch.library.register_fake(f"{LIBRARY}::pooled_loss")
 def _pooled_loss_shapes(
-    features: Tensor, labels: Tensor, text_cov: Tensor, bank: Tensor | None, mode: str, *_: Any
+    features: Tensor, labels: Tensor, text_cov: Tensor, bank: Tensor | None, mode: str, *rest: Any
 ) -> tuple[Tensor, ...]:
-    pooled, mass, weights = _pool_shapes(features, labels, text_cov.shape[0], mode)
+    pooled, mass, weights = _pool_shapes(features, labels, text_cov.shape[0], mode, rest[-1])
     return *_covariance_shapes(pooled), mass, weights
 
 

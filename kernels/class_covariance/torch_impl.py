@@ -14,14 +14,11 @@ EPSILON = 1e-12
 def pool(
     features: Tensor, labels: Tensor, num_classes: int, mode: str, ignore_index: int, divide: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums or means (K, C), mass (K,), and in the soft modes weights (N, K, h·w)."""
+    """Sums or means (K, C), mass (K,) and weights (N, K, h·w)."""
     dtype = accumulation_dtype(features)
-    if mode == "nearest":
-        sums, mass = _nearest_sums(features.to(dtype), labels, num_classes, ignore_index)
-        weights = sums.new_empty(0)
-    else:
-        weights = class_weights(labels, features.shape[2:], num_classes, mode, ignore_index, dtype)
-        sums, mass = _weighted_sums(features.to(dtype), weights)
+    make = nearest_weights if mode == "nearest" else soft_weights
+    weights = make(labels, features.shape[2:], num_classes, mode, ignore_index, dtype)
+    sums, mass = _weighted_sums(features.flatten(2).to(dtype), weights), weights.sum(dim=(0, 2))
     return sums / _divisor(mass)[:, None] if divide else sums, mass, weights
 
 
@@ -35,15 +32,16 @@ def pool_backward(
     ignore_index: int,
     divide: bool,
 ) -> Tensor:
-    """Gradient by the features, written into ``out`` (N, C, h, w), from that (K, C) by the pooled."""
+    """Gradient by the features, into ``out`` (N, C, h, w), from that (K, C) by the pooled."""
+    # what comes back for an absent class may be anything, also NaN
+    gradient = torch.where((mass > 0)[:, None], gradient, 0)
     if divide:
         gradient = gradient / _divisor(mass)[:, None]
-    if mode == "nearest":
-        index = _nearest_index(labels, out.shape[2:], len(mass), ignore_index)
-        # row K is what cells without a class get
-        rows = torch.cat([gradient, gradient.new_zeros(1, gradient.shape[1])])
-        return out.copy_(rows[index].permute(0, 3, 1, 2))
-    return out.copy_((gradient.T @ weights).view(out.shape))
+    by_channel = gradient.T.expand(len(weights), -1, -1)  # (N, C, K)
+    if out.is_contiguous() and out.dtype == gradient.dtype:
+        torch.bmm(by_channel, weights, out=out.view(*out.shape[:2], -1))
+        return out
+    return out.copy_(torch.bmm(by_channel, weights).view(out.shape))
 
 
 def class_covariance(vectors: Tensor) -> Tensor:
@@ -120,7 +118,7 @@ def pooled_loss_backward(
 def _distance(
     pixel_cov: Tensor, text_cov: Tensor, present: Tensor, metric: str
 ) -> tuple[Tensor, Tensor]:
-    """Loss and its derivative by ``pixel_cov``; both covariances are 0 outside the present classes."""
+    """Loss and its derivative by ``pixel_cov``; both are 0 outside the present classes."""
     if metric == "cosine":
         # two roots instead of one: the product of the squares could leave float32's range
         pixel_norm = (pixel_cov.square().sum() + EPSILON).sqrt()
@@ -135,7 +133,26 @@ def _distance(
     return difference.square().sum() / pairs, 2 * difference / pairs
 
 
-def class_weights(
+def nearest_weights(
+    labels: Tensor,
+    size: tuple[int, int],
+    num_classes: int,
+    mode: str,
+    ignore_index: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """1 where the label sampled for a cell is the class, (N, K, h·w)."""
+    rows = _sample_positions(labels.shape[1], size[0], labels.device)
+    columns = _sample_positions(labels.shape[2], size[1], labels.device)
+    sampled = labels[:, rows[:, None], columns].flatten(1)
+    classes = torch.arange(num_classes, device=labels.device)
+    weights = (sampled[:, None] == classes[:, None]).to(dtype)
+    if 0 <= ignore_index < num_classes:
+        weights[:, ignore_index] = 0
+    return weights
+
+
+def soft_weights(
     labels: Tensor,
     size: tuple[int, int],
     num_classes: int,
@@ -164,41 +181,23 @@ def class_weights(
     return weights.view(n, h * w, num_classes + 1)[..., :num_classes].transpose(1, 2).contiguous()
 
 
-def _nearest_sums(
-    features: Tensor, labels: Tensor, num_classes: int, ignore_index: int
-) -> tuple[Tensor, Tensor]:
-    index = _nearest_index(labels, features.shape[2:], num_classes, ignore_index).flatten()
-    cells = features.permute(0, 2, 3, 1).flatten(0, 2)  # (N·h·w, C)
-    # adding rows, unlike a product with one-hot rows, keeps a NaN within its class; row K takes
-    # what is not counted and is dropped
-    sums = cells.new_zeros(num_classes + 1, cells.shape[1]).index_add(0, index, cells)
-    mass = cells.new_zeros(num_classes + 1).index_add(0, index, cells.new_ones(index.shape))
-    return sums[:num_classes], mass[:num_classes]
-
-
-def _nearest_index(
-    labels: Tensor, size: tuple[int, int], num_classes: int, ignore_index: int
-) -> Tensor:
-    """(N, h, w) int64 sampled class of each cell, K where it does not count."""
-    rows = _sample_positions(labels.shape[1], size[0], labels.device)
-    columns = _sample_positions(labels.shape[2], size[1], labels.device)
-    return _class_index(labels[:, rows[:, None], columns], num_classes, ignore_index)
-
-
-def _weighted_sums(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    flat = features.flatten(2)  # (N, C, h·w)
-    finite = flat.isfinite()
-    # 0 · NaN is NaN, so products see finite values only and the classes that met another are marked
-    # after
-    sums = _pool(torch.where(finite, flat, 0), weights)
-    spoilt = _pool((~finite).to(flat.dtype), weights) > 0
-    sums = sums + torch.where(spoilt, torch.nan, 0)
-    return sums, weights.sum(dim=(0, 2))
-
-
-def _pool(flat: Tensor, weights: Tensor) -> Tensor:
+def _weighted_sums(flat: Tensor, weights: Tensor) -> Tensor:
     """(N, C, q) and (N, K, q) -> (K, C), summed over images and cells."""
-    return (weights @ flat.transpose(1, 2)).sum(dim=0)
+    if not flat.is_cpu:
+        return _guarded_sums(flat, weights)
+    sums = torch.bmm(weights, flat.transpose(1, 2)).sum(dim=0)
+    # 0 · NaN is NaN: a NaN or infinity spreads over all classes of its channel. Those channels are
+    # made again; elsewhere than on a CPU, to find them would wait for the device
+    spread = (~sums.isfinite()).any(dim=0).nonzero().flatten()
+    return sums.index_copy(1, spread, _guarded_sums(flat.index_select(1, spread), weights))
+
+
+def _guarded_sums(flat: Tensor, weights: Tensor) -> Tensor:
+    """The same for any values: the product sees finite ones, classes that met another get NaN."""
+    finite = flat.isfinite()
+    clean = torch.bmm(weights, torch.where(finite, flat, 0).transpose(1, 2)).sum(dim=0)
+    spoilt = torch.bmm(weights, (~finite).to(flat.dtype).transpose(1, 2)).sum(dim=0) > 0
+    return torch.where(spoilt, torch.nan, clean)
 
 
 def _class_index(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:

@@ -51,7 +51,7 @@ def pool_backward(
     ignore_index: int,
     divide: bool,
 ) -> Tensor:
-    """Gradient by the features, written into ``out`` (N, C, h, w), from that (K, C) by the pooled."""
+    """Gradient by the features, into ``out`` (N, C, h, w), from that (K, C) by the pooled."""
     block_c, block_q = _gather_blocks(out)
     grid = (_tasks(out, block_q), triton.cdiv(out.shape[1], block_c))
     if not out.numel():
@@ -169,6 +169,7 @@ def _pool(
             **_sizes(features, num_classes),
             **{"SOFT": mode != "nearest", "PRECISION": PRECISION, "SHORT": SHORT, "SPLITS": splits},
             **{"BLOCK_C": block_c, "BLOCK_Q": block_q, "BLOCK_K": block_k},
+            num_stages=1 if tasks <= splits else 2,
         )
     return sums, masses, weights
 
@@ -199,7 +200,7 @@ def _weights(
         kernels.weights_kernel[(n * h * w, triton.cdiv(num_classes, block_k))](
             *(labels, weights, height, width, *labels.stride(), ignore_index),
             **{"h": h, "w": w, "K": num_classes, "BILINEAR": mode == "bilinear"},
-            **{"BLOCK_K": block_k, "BLOCK_W": _power_of_two(2 * width // w, 16, 128), "ROWS": 8},
+            **{"BLOCK_K": block_k, "BLOCK_W": _power_of_two(2 * width // w, 16, 64), "ROWS": 16},
         )
     return weights
 
@@ -214,7 +215,7 @@ def _covariance(
     counter: Tensor,
     divide: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """``covariance`` of sums in parts (splits, K, C), and the whole mass if it ``divide``s by it."""
+    """``covariance`` of sums in parts (splits, K, C); to ``divide`` by the mass, which comes whole."""
     splits, k, channels = pooled.shape
     padded = _padded(k)
     block = _power_of_two(triton.cdiv(channels, 16), 32, 256 if padded == 32 else 128)

@@ -128,7 +128,7 @@ def _exact_product(value, chosen, STORED: tl.constexpr, SHORT: tl.constexpr):
     What is ``STORED`` as float32 is the sum of three bfloat16, each the leading digits of the rest.
     ``SHORT`` is bfloat16 (float32 in the interpreter, which has no bfloat16 products).
     """
-    if STORED == tl.float32:
+    if tl.float32 == STORED:
         high = (value.to(tl.int32, bitcast=True) & -65536).to(tl.float32, bitcast=True)
         rest = value - high
         middle = (rest.to(tl.int32, bitcast=True) & -65536).to(tl.float32, bitcast=True)
@@ -137,7 +137,7 @@ def _exact_product(value, chosen, STORED: tl.constexpr, SHORT: tl.constexpr):
         total = tl.dot(low.to(SHORT), chosen)
         total = tl.dot(middle.to(SHORT), chosen, total)
         return tl.dot(high.to(SHORT), chosen, total)
-    elif STORED == tl.bfloat16:
+    elif tl.bfloat16 == STORED:
         return tl.dot(value.to(SHORT), chosen.to(SHORT))
     else:
         return tl.dot(value.to(STORED), chosen.to(STORED))
@@ -395,7 +395,9 @@ def _mean_gradient(
     real = classes < K
     present = tl.load(mass + classes, mask=real, other=0.0) > 0
     inside = present[:, None] & (channel < channels)[None, :]
-    vector = tl.load(new_bank + classes[:, None] * channels + channel[None, :], mask=inside, other=0.0)
+    vector = tl.load(
+        new_bank + classes[:, None] * channels + channel[None, :], mask=inside, other=0.0
+    )
     mean = tl.load(centre + classes, mask=real, other=0.0)
     centred = tl.where(inside, vector - mean[:, None], 0.0)
     square = real[:, None] & (other < K)[None, :]
@@ -411,7 +413,9 @@ def covariance_backward_kernel(
 ):  # fmt: skip
     """dL/dmeans (K, C)."""
     channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
-    gradient = _mean_gradient(grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION)
+    gradient = _mean_gradient(
+        grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION
+    )
     classes = tl.arange(0, KP)
     inside = (classes < K)[:, None] & (channel < channels)[None, :]
     tl.store(out + classes[:, None] * channels + channel[None, :], gradient, mask=inside)
@@ -423,12 +427,15 @@ def pooled_loss_backward_kernel(
     channels, sn, sc, sh, sw, ln, lh, lw,
     last_row, row_step, last_column, column_step, ignore_index,
     h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, PLANE: tl.constexpr,
-    KP: tl.constexpr, SOFT: tl.constexpr, PRECISION: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
+    KP: tl.constexpr, SOFT: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """dL/dfeatures in one launch: dL/dmeans of a few channels, divided by mass, spread over cells."""
+    """dL/dfeatures at once: dL/dmeans of a few channels, divided by mass, spread over cells."""
     image, cell, inside = _cells(tl.program_id(0), h, w, BLOCK_Q)
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    gradient = _mean_gradient(grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION)
+    gradient = _mean_gradient(
+        grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION
+    )
     classes = tl.arange(0, KP)
     count = tl.load(mass + classes, mask=classes < K, other=0.0)
     gradient = gradient / tl.where(count > 0, count, 1.0)[:, None]

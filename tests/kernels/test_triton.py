@@ -265,13 +265,17 @@ def test_many_classes():
     assert torch.equal(mass.cpu(), torch.ones(1024))
 
 
-@pytest.mark.parametrize(("length", "cells"), [(1024, 16), (512, 16), (1024, 32), (1023, 7), (5, 1)])
+@pytest.mark.parametrize(
+    ("length", "cells"), [(1024, 16), (512, 16), (1024, 32), (1023, 7), (5, 1)]
+)
 def test_sampled_rows_and_columns_are_those_of_linspace(length, cells):
     expected = torch.linspace(0, length - 1, cells).long().tolist()
     position = torch.arange(length, device=DEVICE).view(1, length, 1)
     for labels, shape in ((position, (cells, 1)), (position.transpose(1, 2), (1, cells))):
         features = torch.arange(1.0, cells + 1, device=DEVICE).view(1, 1, *shape)
-        _, mass = copt_kernels.class_means(features, labels, 1024, ignore_index=-1, backend="triton")
+        _, mass = copt_kernels.class_means(
+            features, labels, 1024, ignore_index=-1, backend="triton"
+        )
         assert mass.nonzero().flatten().tolist() == expected
 
 

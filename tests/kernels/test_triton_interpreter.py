@@ -1,4 +1,4 @@
-"""Runs ``test_triton.py`` in Triton's interpreter, which must be chosen before triton is imported."""
+"""Runs ``test_triton.py`` in Triton's interpreter, which is chosen before triton is imported."""
 
 import os
 import re

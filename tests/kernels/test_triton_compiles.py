@@ -1,0 +1,20 @@
+"""Every Triton kernel is compiled for GPUs that this machine need not have."""
+
+import pytest
+
+pytest.importorskip("triton")
+import kernel_builds
+
+
+@pytest.mark.parametrize("target", kernel_builds.TARGETS)
+@pytest.mark.parametrize("name", kernel_builds.BUILDS)
+def test_compiles(name, target):
+    built = kernel_builds.build(name, target)
+    assert built.metadata.shared <= 99 * 1024, "more shared memory than a consumer GPU has"
+    assert built.asm["hsaco" if target.startswith("gfx") else "cubin"]
+
+
+def test_every_kernel_is_built():
+    built = {kernel.__name__ for kernel, _, _ in kernel_builds.BUILDS.values()}
+    kernels = {name for name in vars(kernel_builds.kernels) if name.endswith("_kernel")}
+    assert built == kernels
