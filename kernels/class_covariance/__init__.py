@@ -9,6 +9,14 @@ import torch
 from torch import Tensor
 
 from . import ops, torch_impl
+from .checks import (
+    check_choice,
+    check_fit,
+    check_label_range,
+    check_loss_options,
+    checked_labels,
+    describe,
+)
 
 __all__ = [
     "class_covariance",
@@ -20,8 +28,6 @@ __all__ = [
 
 BACKEND_VARIABLE = "COPT_KERNELS_BACKEND"
 MODES = ("nearest", "area", "bilinear")
-METRICS = ("cosine", "l1", "l2")
-LABEL_DTYPES = (torch.uint8, torch.int32, torch.int64)
 # what one program of a Triton kernel can hold; beyond, and in float64, PyTorch computes
 MAX_POOL_CLASSES = 1024
 MAX_COVARIANCE_CLASSES = 64
@@ -130,18 +136,18 @@ def pooled_covariance_loss(
     Raises:
         ValueError: as the two functions.
     """
-    labels = _checked_labels(features, labels)
-    _check_choice("mode", mode, MODES)
-    _check_loss_options(decay, metric)
+    labels = checked_labels(features, labels)
+    check_choice("mode", mode, MODES)
+    check_loss_options(decay, metric)
     k, c = (len(text_cov) if text_cov.dim() else 0), features.shape[1]
     if k < 1 or c < 2:
         raise ValueError(
             "text_cov must be (K >= 1, K) and features (N, C >= 2, h, w), "
-            f"got {_describe(text_cov)} and {_describe(features)}"
+            f"got {describe(text_cov)} and {describe(features)}"
         )
     tensors = {"features": features, "text_cov": text_cov, "bank": bank}
     dtype = ops.accumulation_dtype(features)  # half precision is pooled in float32
-    _check_fit(tensors, {"text_cov": (k, k), "bank": (k, c)}, dtype)
+    check_fit(tensors, {"text_cov": (k, k), "bank": (k, c)}, dtype)
     name = _backend(backend, features, k, MAX_COVARIANCE_CLASSES)
     loss, new_bank, *_ = torch.ops.copt_kernels.pooled_loss(
         features,
@@ -191,13 +197,13 @@ def covariance_loss(
         ValueError: for shapes, dtypes or devices that do not fit, or an unknown metric or backend.
     """
     if means.dim() != 2 or means.shape[0] < 1 or means.shape[1] < 2:
-        raise ValueError(f"means must be (K >= 1, C >= 2), got means {_describe(means)}")
+        raise ValueError(f"means must be (K >= 1, C >= 2), got means {describe(means)}")
     if means.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"means must be float32 or float64, got means {_describe(means)}")
-    _check_loss_options(decay, metric)
+        raise ValueError(f"means must be float32 or float64, got means {describe(means)}")
+    check_loss_options(decay, metric)
     k, c = means.shape
     tensors = {"means": means, "mass": mass, "text_cov": text_cov, "bank": bank}
-    _check_fit(tensors, {"mass": (k,), "text_cov": (k, k), "bank": (k, c)}, means.dtype)
+    check_fit(tensors, {"mass": (k,), "text_cov": (k, k), "bank": (k, c)}, means.dtype)
     name = _backend(backend, means, k, MAX_COVARIANCE_CLASSES)
     loss, new_bank, *_ = torch.ops.copt_kernels.covariance(
         means,
@@ -222,7 +228,7 @@ def class_covariance(vectors: Tensor) -> Tensor:
         ValueError: if ``vectors`` is not a floating (K, D >= 2).
     """
     if vectors.dim() != 2 or vectors.shape[1] < 2 or not vectors.is_floating_point():
-        raise ValueError(f"vectors must be a float (K, D >= 2), got {_describe(vectors)}")
+        raise ValueError(f"vectors must be a float (K, D >= 2), got {describe(vectors)}")
     return torch_impl.class_covariance(vectors)
 
 
@@ -236,12 +242,12 @@ def _pool(
     backend: str | None,
     divide: bool,
 ) -> tuple[Tensor, Tensor]:
-    labels = _checked_labels(features, labels)
+    labels = checked_labels(features, labels)
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    _check_choice("mode", mode, MODES)
+    check_choice("mode", mode, MODES)
     if check_labels:
-        _check_label_range(labels, num_classes, ignore_index)
+        check_label_range(labels, num_classes, ignore_index)
     name = _backend(backend, features, num_classes, MAX_POOL_CLASSES)
     pooled, mass, _ = torch.ops.copt_kernels.pool(
         features, labels, num_classes, mode, ignore_index, divide, name
@@ -284,70 +290,3 @@ def _has_triton() -> bool:
 @functools.cache
 def _log_once(name: str, device_type: str) -> None:
     logging.getLogger(__name__).info("class covariance on %s: %s backend", device_type, name)
-
-
-def _checked_labels(features: Tensor, labels: Tensor) -> Tensor:
-    """Labels as (N, H, W), after checking both tensors."""
-
-    def fail(problem: str) -> None:
-        both = f"got features {_describe(features)} and labels {_describe(labels)}"
-        raise ValueError(f"{problem}, {both}")
-
-    if features.dim() != 4 or not features.is_floating_point():
-        fail("features must be a float (N, C, h, w)")
-    if labels.dtype not in LABEL_DTYPES:
-        fail("labels must be uint8, int32 or int64")
-    if labels.dim() == 4 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.dim() != 3:
-        fail("labels must be (N, H, W) or (N, 1, H, W)")
-    if labels.shape[0] != features.shape[0] or labels.device != features.device:
-        fail("features and labels must share N and device")
-    if 0 in features.shape[1:] or 0 in labels.shape[1:]:
-        fail("only the batch may be empty")
-    return labels
-
-
-def _check_label_range(labels: Tensor, num_classes: int, ignore_index: int) -> None:
-    values = labels.long()
-    wrong = ((values < 0) | (values >= num_classes)) & (values != ignore_index)
-    if wrong.any():
-        found = values[wrong].unique()[:5].tolist()
-        raise ValueError(
-            f"labels must lie in [0, {num_classes}) or be {ignore_index}, found {found}"
-        )
-
-
-def _check_loss_options(decay: float, metric: str) -> None:
-    if not 0.0 <= decay <= 1.0:
-        raise ValueError(f"decay must lie in [0, 1], got {decay}")
-    _check_choice("metric", metric, METRICS)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}, expected one of {', '.join(choices)}")
-
-
-def _check_fit(
-    tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]], dtype: torch.dtype
-) -> None:
-    """Each must have its shape, ``dtype`` and the device of the first, whose shape is right."""
-
-    def fail(problem: str) -> None:
-        given = [f"{name} {_describe(t)}" for name, t in tensors.items() if t is not None]
-        raise ValueError(f"{problem}, got {', '.join(given)}")
-
-    first, *_ = tensors
-    for name, shape in shapes.items():
-        tensor = tensors[name]
-        if tensor is None:
-            continue
-        if tuple(tensor.shape) != shape:
-            fail(f"{name} must be {shape}")
-        if tensor.dtype != dtype or tensor.device != tensors[first].device:
-            fail(f"{name} must have the dtype and device of {first}")
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"

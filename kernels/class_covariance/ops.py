@@ -36,6 +36,7 @@ for _name, _schema in SCHEMAS.items():
     torch.library.define(f"{LIBRARY}::{_name}", _schema)
 
 
+@functools.cache
 def implementation(backend: str) -> ModuleType:
     """``torch_impl`` or ``triton_impl``; triton is imported when it is first needed."""
     return importlib.import_module(f".{backend}_impl", __package__)

@@ -3,6 +3,8 @@
 Accumulation is in float32, or in float64 for float64 input, also under autocast.
 """
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -37,11 +39,7 @@ def pool_backward(
     gradient = torch.where((mass > 0)[:, None], gradient, 0)
     if divide:
         gradient = gradient / _divisor(mass)[:, None]
-    by_channel = gradient.T.expand(len(weights), -1, -1)  # (N, C, K)
-    if out.is_contiguous() and out.dtype == gradient.dtype:
-        torch.bmm(by_channel, weights, out=out.view(*out.shape[:2], -1))
-        return out
-    return out.copy_(torch.bmm(by_channel, weights).view(out.shape))
+    return _spread(gradient, weights, out)
 
 
 def class_covariance(vectors: Tensor) -> Tensor:
@@ -60,18 +58,18 @@ def covariance(
     if bank is None:
         vectors, old, share = means, torch.zeros_like(means), 1.0
     else:
-        vectors, old, share = decay * bank + (1 - decay) * means, bank, 1 - decay
+        vectors, old, share = torch.lerp(bank, means, 1 - decay), bank, 1 - decay
     # torch.where, not a product: a NaN in an absent class's row must not spread
     new_bank = torch.where(present, vectors, old)
     vectors = torch.where(present, vectors, 0)
     centre = vectors.mean(dim=1)
     centred = vectors - centre[:, None]
     pixel_cov = centred @ centred.T / (means.shape[1] - 1)
-    both = present & present.T
-    loss, slope = _distance(pixel_cov, torch.where(both, text_cov, 0), present, metric)
+    text_cov = torch.where(present & present.T, text_cov, 0)
+    loss, slope = _distance(pixel_cov, text_cov, present, metric)
     # the products are symmetric, so only the symmetric part of the slope has an effect
     scale = share / (means.shape[1] - 1)
-    return loss, new_bank, torch.where(both, scale * (slope + slope.T), 0), centre
+    return loss, new_bank, scale * (slope + slope.T), centre
 
 
 def covariance_backward(
@@ -112,7 +110,16 @@ def pooled_loss_backward(
 ) -> Tensor:
     """Gradient of the loss by the features, written into ``out`` (N, C, h, w)."""
     gradient = covariance_backward(grad_loss, new_bank, mass, gram, centre)
-    return pool_backward(gradient, labels, mass, weights, out, mode, ignore_index, divide=True)
+    return _spread(gradient / _divisor(mass)[:, None], weights, out)
+
+
+def _spread(gradient: Tensor, weights: Tensor, out: Tensor) -> Tensor:
+    """(K, C) and (N, K, h·w) -> Σ_c W_c g_c in ``out`` (N, C, h, w)."""
+    by_channel = gradient.T.expand(len(weights), -1, -1)  # (N, C, K)
+    if out.is_contiguous() and out.dtype == gradient.dtype:
+        torch.bmm(by_channel, weights, out=out.view(*out.shape[:2], -1))
+        return out
+    return out.copy_(torch.bmm(by_channel, weights).view(out.shape))
 
 
 def _distance(
@@ -120,12 +127,13 @@ def _distance(
 ) -> tuple[Tensor, Tensor]:
     """Loss and its derivative by ``pixel_cov``; both are 0 outside the present classes."""
     if metric == "cosine":
+        pixel, text = pixel_cov.flatten(), text_cov.flatten()
         # two roots instead of one: the product of the squares could leave float32's range
-        pixel_norm = (pixel_cov.square().sum() + EPSILON).sqrt()
-        text_norm = (text_cov.square().sum() + EPSILON).sqrt()
-        similarity = (pixel_cov * text_cov).sum() / (pixel_norm * text_norm)
-        slope = (similarity * (pixel_cov / pixel_norm) - text_cov / text_norm) / pixel_norm
-        return present.any() * (1 - similarity), slope
+        pixel_norm = (pixel.dot(pixel) + EPSILON).sqrt()
+        text_norm = (text.dot(text) + EPSILON).sqrt()
+        similarity = pixel.dot(text) / (pixel_norm * text_norm)
+        slope = (similarity / pixel_norm) * pixel_cov - text_cov / text_norm
+        return present.any() * (1 - similarity), slope / pixel_norm
     difference = pixel_cov - text_cov
     pairs = present.sum().clamp_min(1).square()
     if metric == "l1":
@@ -144,7 +152,7 @@ def nearest_weights(
     """1 where the label sampled for a cell is the class, (N, K, h·w)."""
     rows = _sample_positions(labels.shape[1], size[0], labels.device)
     columns = _sample_positions(labels.shape[2], size[1], labels.device)
-    sampled = labels[:, rows[:, None], columns].flatten(1)
+    sampled = labels.index_select(1, rows).index_select(2, columns).flatten(1)
     classes = torch.arange(num_classes, device=labels.device)
     weights = (sampled[:, None] == classes[:, None]).to(dtype)
     if 0 <= ignore_index < num_classes:
@@ -188,7 +196,9 @@ def _weighted_sums(flat: Tensor, weights: Tensor) -> Tensor:
     sums = torch.bmm(weights, flat.transpose(1, 2)).sum(dim=0)
     # 0 · NaN is NaN: a NaN or infinity spreads over all classes of its channel. Those channels are
     # made again; elsewhere than on a CPU, to find them would wait for the device
-    spread = (~sums.isfinite()).any(dim=0).nonzero().flatten()
+    spread = (sums - sums).sum(dim=0).isnan().nonzero().flatten()
+    if not len(spread):
+        return sums
     return sums.index_copy(1, spread, _guarded_sums(flat.index_select(1, spread), weights))
 
 
@@ -208,6 +218,20 @@ def _class_index(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
 
 
 def _sample_positions(length: int, cells: int, device: torch.device) -> Tensor:
+    # a CUDA graph owns what is made while it is captured, so on a GPU nothing is kept
+    return (
+        _kept_positions(length, cells)
+        if device.type == "cpu"
+        else _positions(length, cells, device)
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_positions(length: int, cells: int) -> Tensor:
+    return _positions(length, cells, torch.device("cpu"))
+
+
+def _positions(length: int, cells: int, device: torch.device) -> Tensor:
     # float32 linspace then truncation, so that rounding is that of the published code
     return torch.linspace(0, length - 1, cells, dtype=torch.float32, device=device).long()
 

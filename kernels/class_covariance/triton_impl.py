@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from . import triton_kernels as kernels
+from . import triton_covariance, triton_pooling
 
 EPSILON = 1e-12
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -34,7 +34,7 @@ def pool(
     splits, channels = len(sums), sums.shape[2]
     block = 256
     with _on_device_of(features):
-        kernels.combine_kernel[(num_classes, triton.cdiv(channels, block))](
+        triton_pooling.combine_kernel[(num_classes, triton.cdiv(channels, block))](
             *(sums, masses, pooled, mass, channels),
             **{"K": num_classes, "SPLITS": splits, "DIVIDE": divide, "BLOCK_C": block},
         )
@@ -57,7 +57,7 @@ def pool_backward(
     if not out.numel():
         return out
     with _on_device_of(out):
-        kernels.pool_backward_kernel[grid](
+        triton_pooling.pool_backward_kernel[grid](
             gradient.contiguous(),
             *(labels, weights, mass, out, out.shape[1], *out.stride(), *labels.stride()),
             *_sampling(labels.shape, out.shape),
@@ -87,7 +87,7 @@ def covariance_backward(
     out = torch.empty_like(new_bank)
     block = 32
     with _on_device_of(out):
-        kernels.covariance_backward_kernel[(triton.cdiv(channels, block),)](
+        triton_covariance.covariance_backward_kernel[(triton.cdiv(channels, block),)](
             *(grad_loss, new_bank, mass.contiguous(), gram, centre, out, channels),
             **{"K": k, "KP": _padded(k), "PRECISION": PRECISION, "BLOCK_C": block},
         )
@@ -130,7 +130,7 @@ def pooled_loss_backward(
     if not out.numel():
         return out
     with _on_device_of(out):
-        kernels.pooled_loss_backward_kernel[grid](
+        triton_covariance.pooled_loss_backward_kernel[grid](
             *(grad_loss, new_bank, mass, gram, centre, labels, weights, out, out.shape[1]),
             *(*out.stride(), *labels.stride(), *_sampling(labels.shape, out.shape)),
             ignore_index,
@@ -162,7 +162,7 @@ def _pool(
     with _on_device_of(features):
         if mode != "nearest":
             weights = _weights(labels, (n, h, w), num_classes, mode, ignore_index)
-        kernels.pool_kernel[(blocks_of_channels, splits, triton.cdiv(num_classes, block_k))](
+        triton_pooling.pool_kernel[(blocks_of_channels, splits, triton.cdiv(num_classes, block_k))](
             *(features, labels, weights, sums, masses, counter, channels, tasks),
             *(*features.stride(), *labels.stride(), *_sampling(labels.shape, features.shape)),
             ignore_index,
@@ -197,7 +197,7 @@ def _weights(
     weights = torch.empty(n, num_classes, h * w, dtype=torch.float32, device=labels.device)
     block_k = _power_of_two(num_classes, 1, 32)
     if n:
-        kernels.weights_kernel[(n * h * w, triton.cdiv(num_classes, block_k))](
+        triton_pooling.weights_kernel[(n * h * w, triton.cdiv(num_classes, block_k))](
             *(labels, weights, height, width, *labels.stride(), ignore_index),
             **{"h": h, "w": w, "K": num_classes, "BILINEAR": mode == "bilinear"},
             **{"BLOCK_K": block_k, "BLOCK_W": _power_of_two(2 * width // w, 16, 64), "ROWS": 16},
@@ -215,7 +215,7 @@ def _covariance(
     counter: Tensor,
     divide: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """``covariance`` of sums in parts (splits, K, C); to ``divide`` by the mass, which comes whole."""
+    """``covariance`` of parts (splits, K, C), which to ``divide`` by mass; and the whole mass."""
     splits, k, channels = pooled.shape
     padded = _padded(k)
     block = _power_of_two(triton.cdiv(channels, 16), 32, 256 if padded == 32 else 128)
@@ -226,7 +226,7 @@ def _covariance(
     new_bank, loss = torch.empty(k, channels, **options), torch.empty((), **options)
     gram, centre, total_mass = (torch.empty(s, **options) for s in ((k, k), (k,), (k,)))
     with _on_device_of(pooled):
-        kernels.covariance_kernel[(blocks,)](
+        triton_covariance.covariance_kernel[(blocks,)](
             *(pooled, mass, text_cov.contiguous(), pooled if bank is None else bank.contiguous()),
             *(new_bank, scratch, scratch[blocks * padded * padded :], counter),
             *(loss, gram, centre, total_mass, channels, decay, EPSILON),

@@ -7,7 +7,8 @@ import tempfile
 
 import triton
 import triton.language as tl
-from copt_kernels.class_covariance import triton_kernels as kernels
+from copt_kernels.class_covariance import triton_covariance as covariance
+from copt_kernels.class_covariance import triton_pooling as pooling
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -34,45 +35,57 @@ GATHER = {**CELLS, "DIVIDE": True, "BLOCK_C": 16, "BLOCK_Q": 64}
 WEIGHTS = {"h": 16, "w": 16, "K": 19, "BLOCK_K": 32, "BLOCK_W": 64, "ROWS": 16}
 # name -> kernel, constants, options
 BUILDS = {
-    "weights, area": (kernels.weights_kernel, {**WEIGHTS, "BILINEAR": False}, {}),
-    "weights, bilinear": (kernels.weights_kernel, {**WEIGHTS, "BILINEAR": True}, {}),
+    "weights, area": (pooling.weights_kernel, {**WEIGHTS, "BILINEAR": False}, {}),
+    "weights, bilinear": (pooling.weights_kernel, {**WEIGHTS, "BILINEAR": True}, {}),
     "pool, nearest": (
-        kernels.pool_kernel,
+        pooling.pool_kernel,
         {**POOL, "SOFT": False, "BLOCK_C": 16, "BLOCK_Q": 128},
         {"num_stages": 1},
     ),
     "pool, nearest, many cells": (
-        kernels.pool_kernel,
+        pooling.pool_kernel,
         {**POOL, "SOFT": False, "BLOCK_C": 64, "BLOCK_Q": 64, "SPLITS": 16},
         {"num_stages": 2},
     ),
     "pool, soft": (
-        kernels.pool_kernel,
+        pooling.pool_kernel,
         {**POOL, "SOFT": True, "BLOCK_C": 16, "BLOCK_Q": 128},
         {"num_stages": 1},
     ),
     "pool, soft, many cells": (
-        kernels.pool_kernel,
+        pooling.pool_kernel,
         {**POOL, "SOFT": True, "BLOCK_C": 64, "BLOCK_Q": 64, "SPLITS": 16},
         {"num_stages": 2},
     ),
     "combine": (
-        kernels.combine_kernel,
+        pooling.combine_kernel,
         {"K": 19, "SPLITS": 4, "DIVIDE": True, "BLOCK_C": 256},
         {},
     ),
-    "pool backward, nearest": (kernels.pool_backward_kernel, {**GATHER, "SOFT": False}, {}),
-    "pool backward, soft": (kernels.pool_backward_kernel, {**GATHER, "SOFT": True}, {}),
-    "covariance, cosine": (kernels.covariance_kernel, {**COVARIANCE, "METRIC": "cosine"}, {}),
-    "covariance, l1": (kernels.covariance_kernel, {**COVARIANCE, "METRIC": "l1"}, {}),
-    "covariance, l2": (kernels.covariance_kernel, {**COVARIANCE, "METRIC": "l2"}, {}),
+    "pool backward, nearest": (pooling.pool_backward_kernel, {**GATHER, "SOFT": False}, {}),
+    "pool backward, soft": (pooling.pool_backward_kernel, {**GATHER, "SOFT": True}, {}),
+    "covariance, cosine": (
+        covariance.covariance_kernel,
+        {**COVARIANCE, "METRIC": "cosine"},
+        {},
+    ),
+    "covariance, l1": (covariance.covariance_kernel, {**COVARIANCE, "METRIC": "l1"}, {}),
+    "covariance, l2": (covariance.covariance_kernel, {**COVARIANCE, "METRIC": "l2"}, {}),
     "covariance backward": (
-        kernels.covariance_backward_kernel,
+        covariance.covariance_backward_kernel,
         {**PADDED, "BLOCK_C": 32},
         {},
     ),
-    "whole backward, nearest": (kernels.pooled_loss_backward_kernel, {**SPREAD, "SOFT": False}, {}),
-    "whole backward, soft": (kernels.pooled_loss_backward_kernel, {**SPREAD, "SOFT": True}, {}),
+    "whole backward, nearest": (
+        covariance.pooled_loss_backward_kernel,
+        {**SPREAD, "SOFT": False},
+        {},
+    ),
+    "whole backward, soft": (
+        covariance.pooled_loss_backward_kernel,
+        {**SPREAD, "SOFT": True},
+        {},
+    ),
 }
 
 

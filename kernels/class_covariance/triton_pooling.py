@@ -1,4 +1,4 @@
-"""The Triton kernels; launched by ``triton_impl.py``, derived in ``README.md``.
+"""Triton kernels of class pooling; launched by ``triton_impl.py``, derived in ``README.md``.
 
 Sizes of features are compile-time constants: positions of cells are then shifts and masks. Names:
 ``h, w`` cells of an image, ``height, width`` pixels of its labels, ``K`` classes, ``KP`` = K padded
@@ -10,7 +10,7 @@ import triton.language as tl
 
 
 @triton.jit
-def _cells(task, h: tl.constexpr, w: tl.constexpr, BLOCK_Q: tl.constexpr):
+def block_of_cells(task, h: tl.constexpr, w: tl.constexpr, BLOCK_Q: tl.constexpr):
     """Image and cells of the task-th block: blocks do not cross images. The image is int64, so that
     its offset does not overflow; offsets within an image fit int32.
     """
@@ -20,7 +20,7 @@ def _cells(task, h: tl.constexpr, w: tl.constexpr, BLOCK_Q: tl.constexpr):
 
 
 @triton.jit
-def _offsets(channel, cell, sc, sh, sw, w: tl.constexpr, PLANE: tl.constexpr):
+def offsets_of(channel, cell, sc, sh, sw, w: tl.constexpr, PLANE: tl.constexpr):
     """(C, Q) offsets within an image. PLANE: rows follow each other evenly, so that cells are one
     axis and neighbours are read together.
     """
@@ -50,7 +50,7 @@ def _class_of(raw, inside, ignore_index, K: tl.constexpr):
 
 
 @triton.jit
-def _nearest_class(
+def nearest_class(
     labels, image, cell, inside, ln, lh, lw,
     last_row, row_step, last_column, column_step, ignore_index,
     h: tl.constexpr, w: tl.constexpr, K: tl.constexpr,
@@ -164,9 +164,9 @@ def pool_kernel(
         tl.store(counter, 0)  # of the programs of the next kernel that have finished
     total = tl.zeros([BLOCK_C, BLOCK_K], tl.float32)
     for task in range(split, tasks, SPLITS):
-        image, cell, inside = _cells(task, h, w, BLOCK_Q)
+        image, cell, inside = block_of_cells(task, h, w, BLOCK_Q)
         read = inside[None, :] & (channel < channels)[:, None]
-        offsets = _offsets(channel, cell, sc, sh, sw, w, PLANE)
+        offsets = offsets_of(channel, cell, sc, sh, sw, w, PLANE)
         value = tl.load(features + image * sn + offsets, mask=read, other=0.0).to(tl.float32)
         value = tl.where((channel == channels)[:, None], 1.0, value)
         if SOFT:
@@ -175,7 +175,7 @@ def pool_kernel(
             share = tl.load(of_class, mask=read, other=0.0)
             total += tl.dot(value, share, input_precision=PRECISION)
         else:
-            label = _nearest_class(
+            label = nearest_class(
                 labels, image, cell, inside, ln, lh, lw,
                 last_row, row_step, last_column, column_step, ignore_index, h, w, K,
             )  # fmt: skip
@@ -186,14 +186,14 @@ def pool_kernel(
     if tl.max(tl.max(tl.where(tl.abs(total) < float("inf"), 0, 1), 1), 0) > 0:
         total = tl.zeros([BLOCK_C, BLOCK_K], tl.float32)
         for task in range(split, tasks, SPLITS):
-            image, cell, inside = _cells(task, h, w, BLOCK_Q)
+            image, cell, inside = block_of_cells(task, h, w, BLOCK_Q)
             read = inside[None, :] & (channel < channels)[:, None]
-            offsets = _offsets(channel, cell, sc, sh, sw, w, PLANE)
+            offsets = offsets_of(channel, cell, sc, sh, sw, w, PLANE)
             value = tl.load(features + image * sn + offsets, mask=read, other=0.0).to(tl.float32)
             value = tl.where((channel == channels)[:, None], 1.0, value)
             label = tl.zeros([BLOCK_Q], tl.int32)
             if not SOFT:
-                label = _nearest_class(
+                label = nearest_class(
                     labels, image, cell, inside, ln, lh, lw,
                     last_row, row_step, last_column, column_step, ignore_index, h, w, K,
                 )  # fmt: skip
@@ -246,7 +246,7 @@ def pool_backward_kernel(
 
     ``gradient`` is (K, C), ``out`` has the strides sn, sc, sh, sw.
     """
-    image, cell, inside = _cells(tl.program_id(0), h, w, BLOCK_Q)
+    image, cell, inside = block_of_cells(tl.program_id(0), h, w, BLOCK_Q)
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     real = (channel < channels)[:, None]
     if SOFT:
@@ -260,7 +260,7 @@ def pool_backward_kernel(
                 part = part / tl.where(count > 0, count, 1.0)
             value += tl.where((share > 0)[None, :], share[None, :] * part[:, None], 0.0)
     else:
-        label = _nearest_class(
+        label = nearest_class(
             labels, image, cell, inside, ln, lh, lw,
             last_row, row_step, last_column, column_step, ignore_index, h, w, K,
         )  # fmt: skip
@@ -270,187 +270,5 @@ def pool_backward_kernel(
         )
         if DIVIDE:
             value = value / tl.load(mass + label, mask=label >= 0, other=1.0)[None, :]
-    place = out + image * sn + _offsets(channel, cell, sc, sh, sw, w, PLANE)
+    place = out + image * sn + offsets_of(channel, cell, sc, sh, sw, w, PLANE)
     tl.store(place, value.to(out.dtype.element_ty), mask=inside[None, :] & real)
-
-
-@triton.jit
-def _pair_sum(matrix):
-    return tl.sum(tl.sum(matrix, 1), 0)
-
-
-@triton.jit
-def _sign(matrix):
-    """-1, 0 or 1; NaN stays."""
-    return tl.where(matrix > 0, 1.0, tl.where(matrix < 0, -1.0, matrix))
-
-
-@triton.jit
-def covariance_kernel(
-    pooled, mass, text_cov, bank, new_bank, products, sums, counter, loss, gram, centre, total_mass,
-    channels, decay, epsilon,
-    K: tl.constexpr, KP: tl.constexpr, SPLITS: tl.constexpr, HAS_BANK: tl.constexpr,
-    DIVIDE: tl.constexpr, METRIC: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr,
-):  # fmt: skip
-    """Eqs. 8-10: memory bank, covariance, loss and its gradient by the covariance, in one launch.
-
-    ``pooled`` (SPLITS, K, C) and ``mass`` (SPLITS, K) are sums of parts, or means with one split.
-    Each program takes a block of channels, writes the block's part of the bank, its products
-    centred on the block's own mean (K x K) and its sums (K). The program that finishes last puts
-    the parts together (README §3) and has the loss; ``counter`` must be 0 before.
-    """
-    block = tl.program_id(0)
-    classes = tl.arange(0, KP)
-    real = classes < K
-    other = tl.arange(0, KP)
-    channel = block * BLOCK_C + tl.arange(0, BLOCK_C)
-    offsets = classes[:, None] * channels + channel[None, :]
-    inside = real[:, None] & (channel < channels)[None, :]
-    vector = tl.zeros([KP, BLOCK_C], tl.float32)
-    count = tl.zeros([KP], tl.float32)
-    count_other = tl.zeros([KP], tl.float32)
-    for split in tl.static_range(SPLITS):
-        vector += tl.load(pooled + split * K * channels + offsets, mask=inside, other=0.0)
-        count += tl.load(mass + split * K + classes, mask=real, other=0.0)
-        count_other += tl.load(mass + split * K + other, mask=other < K, other=0.0)
-    present = count > 0
-    if DIVIDE:
-        vector = vector / tl.where(present, count, 1.0)[:, None]
-        if block == 0:
-            tl.store(total_mass + classes, count, mask=real)
-    old = tl.zeros([KP, BLOCK_C], tl.float32)
-    if HAS_BANK:
-        old = tl.load(bank + offsets, mask=inside, other=0.0)
-        vector = decay * old + (1 - decay) * vector
-    tl.store(new_bank + offsets, tl.where(present[:, None], vector, old), mask=inside)
-
-    vector = tl.where(inside & present[:, None], vector, 0.0)
-    total = tl.sum(vector, 1)
-    mean = total / tl.minimum(channels - block * BLOCK_C, BLOCK_C)
-    centred = tl.where(inside & present[:, None], vector - mean[:, None], 0.0)
-    product = tl.dot(centred, tl.trans(centred), input_precision=PRECISION)
-    tile = classes[:, None] * KP + other[None, :]
-    tl.store(products + block * (KP * KP) + tile, product)
-    tl.store(sums + block * KP + classes, total)
-
-    tl.debug_barrier()  # all threads have stored before one of them tells
-    finished = tl.atomic_add(counter, 1, sem="acq_rel")
-    if finished == BLOCKS - 1:
-        total = tl.zeros([KP], tl.float32)
-        total_other = tl.zeros([KP], tl.float32)
-        matrix = tl.zeros([KP, KP], tl.float32)
-        for part in tl.static_range(BLOCKS):  # unrolled: all loads wait at the same time
-            total += tl.load(sums + part * KP + classes)
-            total_other += tl.load(sums + part * KP + other)
-            matrix += tl.load(products + part * (KP * KP) + tile)
-        mean = total / channels
-        mean_other = total_other / channels
-        for part in tl.static_range(BLOCKS):
-            size = tl.minimum(channels - part * BLOCK_C, BLOCK_C)
-            shift = tl.load(sums + part * KP + classes) / size - mean
-            shift_other = tl.load(sums + part * KP + other) / size - mean_other
-            matrix += size * shift[:, None] * shift_other[None, :]
-        pixel = matrix / (channels - 1)
-
-        both = present[:, None] & (count_other > 0)[None, :]
-        pixel = tl.where(both, pixel, 0.0)
-        place = classes[:, None] * K + other[None, :]
-        text = tl.load(text_cov + place, mask=both, other=0.0)
-        # the products are symmetric, so only the symmetric part of the slope has an effect
-        turned = tl.load(text_cov + other[None, :] * K + classes[:, None], mask=both, other=0.0)
-        number = tl.sum(tl.where(present, 1.0, 0.0), 0)
-        if METRIC == "cosine":
-            pixel_norm = tl.sqrt(_pair_sum(pixel * pixel) + epsilon)
-            text_norm = tl.sqrt(_pair_sum(text * text) + epsilon)
-            cosine = _pair_sum(pixel * text) / (pixel_norm * text_norm)
-            value = tl.where(number > 0, 1 - cosine, 0.0)
-            slope = cosine * (pixel / pixel_norm) - 0.5 * (text + turned) / text_norm
-            slope = slope / pixel_norm
-        else:
-            pairs = tl.maximum(number * number, 1.0)
-            if METRIC == "l1":
-                value = _pair_sum(tl.abs(pixel - text)) / pairs
-                slope = 0.5 * (_sign(pixel - text) + _sign(pixel - turned)) / pairs
-            else:
-                value = _pair_sum((pixel - text) * (pixel - text)) / pairs
-                slope = (2 * pixel - text - turned) / pairs
-        scale = 2.0 / (channels - 1)
-        if HAS_BANK:
-            scale = scale * (1 - decay)
-        tl.store(loss, value)
-        matrix_inside = real[:, None] & (other < K)[None, :]
-        tl.store(gram + place, tl.where(both, scale * slope, 0.0), mask=matrix_inside)
-        tl.store(centre + classes, mean, mask=real)
-
-
-@triton.jit
-def _mean_gradient(
-    grad_loss, new_bank, mass, gram, centre, channel, channels,
-    K: tl.constexpr, KP: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """dL/dmean (KP, channels of the program) = gram · X, 0 for absent classes (README §3)."""
-    classes = tl.arange(0, KP)
-    other = tl.arange(0, KP)
-    real = classes < K
-    present = tl.load(mass + classes, mask=real, other=0.0) > 0
-    inside = present[:, None] & (channel < channels)[None, :]
-    vector = tl.load(
-        new_bank + classes[:, None] * channels + channel[None, :], mask=inside, other=0.0
-    )
-    mean = tl.load(centre + classes, mask=real, other=0.0)
-    centred = tl.where(inside, vector - mean[:, None], 0.0)
-    square = real[:, None] & (other < K)[None, :]
-    slope = tl.load(gram + classes[:, None] * K + other[None, :], mask=square, other=0.0)
-    result = tl.dot(slope, centred, input_precision=PRECISION) * tl.load(grad_loss)
-    return tl.where(inside, result, 0.0)
-
-
-@triton.jit
-def covariance_backward_kernel(
-    grad_loss, new_bank, mass, gram, centre, out, channels,
-    K: tl.constexpr, KP: tl.constexpr, PRECISION: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
-    """dL/dmeans (K, C)."""
-    channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
-    gradient = _mean_gradient(
-        grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION
-    )
-    classes = tl.arange(0, KP)
-    inside = (classes < K)[:, None] & (channel < channels)[None, :]
-    tl.store(out + classes[:, None] * channels + channel[None, :], gradient, mask=inside)
-
-
-@triton.jit
-def pooled_loss_backward_kernel(
-    grad_loss, new_bank, mass, gram, centre, labels, weights, out,
-    channels, sn, sc, sh, sw, ln, lh, lw,
-    last_row, row_step, last_column, column_step, ignore_index,
-    h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, PLANE: tl.constexpr,
-    KP: tl.constexpr, SOFT: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
-):  # fmt: skip
-    """dL/dfeatures at once: dL/dmeans of a few channels, divided by mass, spread over cells."""
-    image, cell, inside = _cells(tl.program_id(0), h, w, BLOCK_Q)
-    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    gradient = _mean_gradient(
-        grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION
-    )
-    classes = tl.arange(0, KP)
-    count = tl.load(mass + classes, mask=classes < K, other=0.0)
-    gradient = gradient / tl.where(count > 0, count, 1.0)[:, None]
-    if SOFT:
-        of_class = weights + image * (K * h * w) + classes[:, None] * (h * w) + cell[None, :]
-        share = tl.load(of_class, mask=(classes < K)[:, None] & inside[None, :], other=0.0)
-        value = tl.dot(tl.trans(gradient), share, input_precision=PRECISION)
-    else:
-        label = _nearest_class(
-            labels, image, cell, inside, ln, lh, lw,
-            last_row, row_step, last_column, column_step, ignore_index, h, w, K,
-        )  # fmt: skip
-        index = tl.broadcast_to(tl.maximum(label, 0)[None, :], [BLOCK_C, BLOCK_Q])
-        value = tl.gather(tl.trans(gradient), index, 1)
-        value = tl.where((label >= 0)[None, :], value, 0.0)
-    place = out + image * sn + _offsets(channel, cell, sc, sh, sw, w, PLANE)
-    inside_channels = (channel < channels)[:, None]
-    tl.store(place, value.to(out.dtype.element_ty), mask=inside[None, :] & inside_channels)
