@@ -71,7 +71,8 @@ def test_any_size_is_rounded_up():
 
 def test_drop_path_rates_grow_over_all_blocks():
     network = MixTransformer("b1", drop_path_rate=0.7)
-    rates = [block.drop_path_rate for n in range(1, 5) for block in getattr(network, f"block{n}")]
+    blocks = [block for n in range(1, 5) for block in getattr(network, f"block{n}")]
+    rates = [block.drop_path.drop_prob for block in blocks]
     assert rates == pytest.approx([0.1 * n for n in range(8)])
 
 
