@@ -14,6 +14,7 @@ from copt_d2.engine.checkpointing import (
 )
 from copt_d2.errors import InputError
 
+LEGACY = {"_use_new_zipfile_serialization": False}
 EMPTY = {"optimizer": {}, "scheduler": {}, "data": {}, "config": ""}
 STATE = {"model": {"weight": torch.arange(300.0)}, **EMPTY}
 
@@ -176,7 +177,10 @@ def test_student_of_every_kind_of_file(tmp_path):
     torch.save(training, tmp_path / "training.pth")
     torch.save(state, tmp_path / "bare.pth")
     save_file(state, tmp_path / "bare.safetensors")
-    for name, steps in (("training.pth", 7), ("bare.pth", None), ("bare.safetensors", None)):
+    # as mmcv's publishing script writes files
+    torch.save(state, tmp_path / "legacy.pth", **LEGACY)
+    files = ("bare.pth", None), ("bare.safetensors", None), ("legacy.pth", None)
+    for name, steps in (("training.pth", 7), *files):
         nn.init.zeros_(target.weight)
         assert load_student_weights(target, str(tmp_path / name)) == steps
         assert torch.equal(target.weight, source.weight)
