@@ -127,6 +127,11 @@ def load_student_weights(network: nn.Module, path: str) -> int | None:
     wrong += [f"{key} is missing there" for key in wanted if key not in state]
     wrong += [f"{key} is unknown here" for key in state if key not in wanted]
     if wrong:
+        if "patch_embed1.proj.weight" in state:
+            raise InputError(
+                f"MODEL.WEIGHTS {path} holds a MiT encoder alone: set MODEL.MIT.WEIGHTS to it and "
+                'MODEL.WEIGHTS to ""'
+            )
         more = f", and {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
         raise InputError(
             f"MODEL.WEIGHTS {path} is of another architecture or class count than the config: "

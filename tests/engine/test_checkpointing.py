@@ -192,6 +192,9 @@ def test_student_that_does_not_fit(tmp_path):
         load_student_weights(nn.Linear(3, 5), str(tmp_path / "two.pth"))
     with pytest.raises(InputError, match=r"count than the config: bias is unknown here$"):
         load_student_weights(nn.Linear(3, 2, bias=False), str(tmp_path / "two.pth"))
+    torch.save({"patch_embed1.proj.weight": torch.ones(1)}, tmp_path / "mit_b5.pth")
+    with pytest.raises(InputError, match=r"mit_b5.pth holds a MiT encoder alone: set MODEL.MIT."):
+        load_student_weights(nn.Linear(3, 2), str(tmp_path / "mit_b5.pth"))
     (tmp_path / "broken.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"broken\.safetensors cannot be read"):
         load_student_weights(nn.Linear(3, 2), str(tmp_path / "broken.safetensors"))

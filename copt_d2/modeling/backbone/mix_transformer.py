@@ -225,7 +225,8 @@ def load_mit_weights(network: MixTransformer, file: str) -> None:
     if wrong:
         raise InputError(
             f"MODEL.MIT.WEIGHTS {file} is of another variant or layout: {wrong[0]}, and "
-            f"{len(wrong) - 1} more"
+            f"{len(wrong) - 1} more: set MODEL.MIT.VARIANT, or convert another layout with "
+            "tools/convert_weights.py --part mit"
         )
     network.load_state_dict(state)
 
