@@ -7,6 +7,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 
 from ..config import add_copt_config
+from ..data.datasets import target_images
 from ..data.label_spaces import CITYSCAPES_CLASSES
 from ..errors import InputError
 from ..evaluation.export import check_format_names, check_formats_fit
@@ -165,10 +166,13 @@ def _check_dataset(cfg: CfgNode, key: str, name: str) -> None:
             f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {expected.NUM_CLASSES}, but {name} in {key} has "
             f"{classes} classes"
         )
-    files = DatasetCatalog.get(name)  # says what is missing
+    if key.endswith("TARGET"):
+        target_images(name)  # says what is missing
+        return
+    files = DatasetCatalog.get(name)
     if key.endswith("TEST"):
         _check_test_files(cfg, name, files)
-    elif not key.endswith("TARGET") and not all("sem_seg_file_name" in entry for entry in files):
+    elif not all("sem_seg_file_name" in entry for entry in files):
         raise InputError(f"{key}: {name!r} has no labels, which are needed there")
 
 
