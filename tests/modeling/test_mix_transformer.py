@@ -69,6 +69,16 @@ def test_any_size_is_rounded_up():
     ]
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (9, 40), (100, 20)])
+def test_images_smaller_than_a_cell_of_the_keys(height, width):
+    network = MixTransformer("b0").eval()
+    with torch.no_grad():
+        maps = network(torch.randn(1, 3, height, width))
+    assert maps["res2"].shape[-2:] == (math.ceil(height / 4), math.ceil(width / 4))
+    assert maps["res5"].shape[-2:] == (math.ceil(height / 32), math.ceil(width / 32))
+    assert all(stage.isfinite().all() for stage in maps.values())
+
+
 def test_drop_path_rates_grow_over_all_blocks():
     network = MixTransformer("b1", drop_path_rate=0.7)
     blocks = [block for n in range(1, 5) for block in getattr(network, f"block{n}")]

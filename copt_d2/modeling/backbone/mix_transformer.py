@@ -94,7 +94,11 @@ class EfficientAttention(nn.Module):
         batch, count, channels = tokens.shape
         queries = self.q(tokens).view(batch, count, self.heads, -1).transpose(1, 2)
         if self.reduction > 1:
-            tokens = self.norm(to_tokens(self.sr(to_map(tokens, size))))
+            maps = to_map(tokens, size)
+            if min(size) < self.reduction:  # less than a coarse cell: zeros to the right and below
+                missing = [max(self.reduction - side, 0) for side in size]
+                maps = F.pad(maps, (0, missing[1], 0, missing[0]))
+            tokens = self.norm(to_tokens(self.sr(maps)))
         # (N, coarse tokens, 2, heads, d) -> keys and values (N, heads, coarse tokens, d)
         pairs = self.kv(tokens).view(batch, -1, 2, self.heads, channels // self.heads)
         keys, values = pairs.permute(2, 0, 3, 1, 4)
