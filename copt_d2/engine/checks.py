@@ -11,6 +11,7 @@ from ..data.datasets import target_images
 from ..data.label_spaces import CITYSCAPES_CLASSES
 from ..errors import InputError
 from ..evaluation.export import check_format_names, check_formats_fit
+from ..modeling.networks.hrda import GRID
 
 # key, smallest and largest value
 RANGES = (
@@ -121,6 +122,11 @@ def _check_training_keys(cfg: CfgNode) -> None:
         raise InputError(
             "INPUT.CROP.ENABLED is False; training needs images of one size: leave it True and "
             "set INPUT.CROP.SIZE to the size of the images"
+        )
+    if cfg.MODEL.HRDA.ENABLED and any(side % GRID for side in crop.SIZE):
+        raise InputError(
+            f"INPUT.CROP.SIZE is {tuple(crop.SIZE)}; with MODEL.HRDA.ENABLED its sides must be "
+            f"multiples of {GRID}"
         )
     if len(crop.SIZE) == 2 and "masked" in uda.PHASES:
         block = uda.MASK_BLOCK_SIZE
