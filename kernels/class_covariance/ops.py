@@ -249,46 +249,56 @@ def _pooled_loss_backward_shapes(
 
 
 # ---- gradients ---------------------------------------------------------------------------------
+# Only the first output of each passes a gradient. Zeros for the others are not made, as each would
+# be a launch on a GPU.
 
 
 def _keep_pool(ctx: Any, inputs: tuple, output: tuple) -> None:
     features, labels, _, mode, ignore_index, divide, backend = inputs
     _, mass, weights = output
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(labels, mass, weights)
     ctx.like = (features.shape, features.dtype, is_channels_last(features))
     ctx.options = (mode, ignore_index, divide, backend)
 
 
-def _pool_gradient(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    found = torch.ops.copt_kernels.pool_backward(
-        gradient, *ctx.saved_tensors, *ctx.like, *ctx.options
-    )
-    return found, None, None, None, None, None, None
+def _pool_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if gradient is not None:
+        gradient = torch.ops.copt_kernels.pool_backward(
+            gradient, *ctx.saved_tensors, *ctx.like, *ctx.options
+        )
+    return gradient, None, None, None, None, None, None
 
 
 def _keep_covariance(ctx: Any, inputs: tuple, output: tuple) -> None:
     _, new_bank, gram, centre = output
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(new_bank, inputs[1], gram, centre)
     ctx.backend = inputs[-1]
 
 
-def _covariance_gradient(ctx: Any, grad_loss: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    found = torch.ops.copt_kernels.covariance_backward(grad_loss, *ctx.saved_tensors, ctx.backend)
-    return found, None, None, None, None, None, None
+def _covariance_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if gradient is not None:
+        gradient = torch.ops.copt_kernels.covariance_backward(
+            gradient, *ctx.saved_tensors, ctx.backend
+        )
+    return gradient, None, None, None, None, None, None
 
 
 def _keep_pooled_loss(ctx: Any, inputs: tuple, output: tuple) -> None:
     features, labels, _, _, mode, ignore_index, _, _, backend = inputs
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(*output[1:], labels)
     ctx.like = (features.shape, features.dtype, is_channels_last(features))
     ctx.options = (mode, ignore_index, backend)
 
 
-def _pooled_loss_gradient(ctx: Any, grad_loss: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    found = torch.ops.copt_kernels.pooled_loss_backward(
-        grad_loss, *ctx.saved_tensors, *ctx.like, *ctx.options
-    )
-    return found, None, None, None, None, None, None, None, None
+def _pooled_loss_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if gradient is not None:
+        gradient = torch.ops.copt_kernels.pooled_loss_backward(
+            gradient, *ctx.saved_tensors, *ctx.like, *ctx.options
+        )
+    return gradient, None, None, None, None, None, None, None, None
 
 
 for _name, _gradient, _keep in (
