@@ -32,8 +32,6 @@ SCHEMAS = {
     " Tensor mass, Tensor weights, Tensor labels, SymInt[] size, ScalarType dtype,"
     " bool channels_last, str mode, int ignore_index, str backend) -> Tensor",
 }
-for _name, _schema in SCHEMAS.items():
-    torch.library.define(f"{LIBRARY}::{_name}", _schema)
 
 
 @functools.cache
@@ -163,21 +161,9 @@ def _pooled_loss_backward(
     )
 
 
-for _name, _function in {
-    "pool": _pool,
-    "pool_backward": _pool_backward,
-    "covariance": _covariance,
-    "covariance_backward": _covariance_backward,
-    "pooled_loss": _pooled_loss,
-    "pooled_loss_backward": _pooled_loss_backward,
-}.items():
-    torch.library.impl(f"{LIBRARY}::{_name}", ("cpu", "cuda"), without_autocast(_function))
-
-
 # ---- shapes, for torch.compile ----------------------------------------------------------------
 
 
-@torch.library.register_fake(f"{LIBRARY}::pool")
 def _pool_shapes(
     features: Tensor, labels: Tensor, num_classes: int, mode: str, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -193,7 +179,6 @@ def _pool_shapes(
     )
 
 
-@torch.library.register_fake(f"{LIBRARY}::pool_backward")
 def _pool_backward_shapes(
     gradient: Tensor,
     labels: Tensor,
@@ -207,7 +192,6 @@ def _pool_backward_shapes(
     return empty_gradient(size, dtype, channels_last, gradient.device)
 
 
-@torch.library.register_fake(f"{LIBRARY}::covariance")
 def _covariance_shapes(means: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     k, channels = means.shape
     return (
@@ -218,12 +202,10 @@ def _covariance_shapes(means: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, 
     )
 
 
-@torch.library.register_fake(f"{LIBRARY}::covariance_backward")
 def _covariance_backward_shapes(grad_loss: Tensor, new_bank: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(new_bank)
 
 
-@torch.library.register_fake(f"{LIBRARY}::pooled_loss")
 def _pooled_loss_shapes(
     features: Tensor, labels: Tensor, text_cov: Tensor, bank: Tensor | None, mode: str, *rest: Any
 ) -> tuple[Tensor, ...]:
@@ -231,7 +213,6 @@ def _pooled_loss_shapes(
     return *_covariance_shapes(pooled), mass, weights
 
 
-@torch.library.register_fake(f"{LIBRARY}::pooled_loss_backward")
 def _pooled_loss_backward_shapes(
     grad_loss: Tensor,
     new_bank: Tensor,
@@ -301,9 +282,33 @@ def _pooled_loss_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[T
     return gradient, None, None, None, None, None, None, None, None
 
 
-for _name, _gradient, _keep in (
-    ("pool", _pool_gradient, _keep_pool),
-    ("covariance", _covariance_gradient, _keep_covariance),
-    ("pooled_loss", _pooled_loss_gradient, _keep_pooled_loss),
-):
-    torch.library.register_autograd(f"{LIBRARY}::{_name}", _gradient, setup_context=_keep)
+def _register() -> None:
+    for name, (schema, run, shapes) in OPERATORS.items():
+        torch.library.define(f"{LIBRARY}::{name}", schema)
+        torch.library.impl(f"{LIBRARY}::{name}", ("cpu", "cuda"), without_autocast(run))
+        torch.library.register_fake(f"{LIBRARY}::{name}", shapes)
+    for name, (gradient, keep) in GRADIENTS.items():
+        torch.library.register_autograd(f"{LIBRARY}::{name}", gradient, setup_context=keep)
+
+
+OPERATORS = {
+    "pool": (SCHEMAS["pool"], _pool, _pool_shapes),
+    "pool_backward": (SCHEMAS["pool_backward"], _pool_backward, _pool_backward_shapes),
+    "covariance": (SCHEMAS["covariance"], _covariance, _covariance_shapes),
+    "covariance_backward": (
+        *(SCHEMAS["covariance_backward"], _covariance_backward, _covariance_backward_shapes),
+    ),
+    "pooled_loss": (SCHEMAS["pooled_loss"], _pooled_loss, _pooled_loss_shapes),
+    "pooled_loss_backward": (
+        *(SCHEMAS["pooled_loss_backward"], _pooled_loss_backward, _pooled_loss_backward_shapes),
+    ),
+}
+GRADIENTS = {
+    "pool": (_pool_gradient, _keep_pool),
+    "covariance": (_covariance_gradient, _keep_covariance),
+    "pooled_loss": (_pooled_loss_gradient, _keep_pooled_loss),
+}
+# In a checkout this folder can also be imported as `kernels`, and is: transformers looks for a
+# package of that name. The operators exist once.
+if not hasattr(torch.ops.copt_kernels, "pool"):
+    _register()
