@@ -123,6 +123,11 @@ def _check_training_keys(cfg: CfgNode) -> None:
             "INPUT.CROP.ENABLED is False; training needs images of one size: leave it True and "
             "set INPUT.CROP.SIZE to the size of the images"
         )
+    backbone = cfg.MODEL.BACKBONE
+    if backbone.FREEZE_AT and backbone.NAME == "build_mit_backbone":
+        raise InputError(
+            f"MODEL.BACKBONE.FREEZE_AT is {backbone.FREEZE_AT}; MiT is trained as a whole: leave 0"
+        )
     if cfg.MODEL.HRDA.ENABLED and any(side % GRID for side in crop.SIZE):
         raise InputError(
             f"INPUT.CROP.SIZE is {tuple(crop.SIZE)}; with MODEL.HRDA.ENABLED its sides must be "
