@@ -113,13 +113,25 @@ def _add_method_config(cfg: CN) -> None:
     cfg.MODEL.COPT = CN()
     cfg.MODEL.COPT.WEIGHT = 1.0
     cfg.MODEL.COPT.TEXT_BANK = ""  # safetensors file; "" = made from the keys below and cached
-    cfg.MODEL.COPT.CLASS_NAMES = []  # [] = the data set's
+    cfg.MODEL.COPT.CLASS_NAMES = []  # [] = the data set's; an entry may be a list of synonyms
     cfg.MODEL.COPT.SOURCE_DOMAINS = ()  # template lists of the source domain, e.g. ("day",)
     cfg.MODEL.COPT.TARGET_DOMAINS = ()  # and of the target domain, e.g. ("dusk",)
-    cfg.MODEL.COPT.TEMPLATES = ""  # JSON file of lists; "" = those in copt_d2/text/templates
-    cfg.MODEL.COPT.ENCODER = "minilm"
+    cfg.MODEL.COPT.TEMPLATES = (
+        ""  # JSON file or folder of lists; "" = copt_d2/text/templates; "hand_crafted" = no lists:
+        # "a DOMAIN of a CLASS" of the words in SOURCE_DOMAINS and TARGET_DOMAINS (Eq. 2)
+    )
+    cfg.MODEL.COPT.ARTICLE = False  # True: "A CLASS with ..." (Eq. 4), not the bare name (released)
+    cfg.MODEL.COPT.AVERAGING = "flat"  # or "two_level": list, then domain, then both (Eqs. 3, 5)
+    cfg.MODEL.COPT.NORMALIZE_PROMPTS = False  # True: each prompt's embedding has L2 norm 1
+    cfg.MODEL.COPT.ENCODER = "minilm"  # or open_clip:ViT-B-32, sentence_transformers:NAME, hf:NAME
+    cfg.MODEL.COPT.ENCODER_WEIGHTS = ""  # local folder or file; "" = the Hugging Face cache
+    cfg.MODEL.COPT.ENCODER_POOLING = "last"  # of a language model's tokens, or "mean"
+    cfg.MODEL.COPT.ENCODER_DTYPE = "float32"  # of a language model, or "bfloat16", "float16"
+    cfg.MODEL.COPT.ENCODER_DEVICE = "cpu"  # or "cuda"; "auto" spreads a language model
     cfg.MODEL.COPT.POOLING = "nearest"  # or "area", "bilinear"
     cfg.MODEL.COPT.DECAY = 0.5  # of the memory bank's old value; 0 = no memory
+    # with several processes: centroids and memory bank of the whole batch
+    cfg.MODEL.COPT.SYNC_CLASS_FEATURES = True
     cfg.MODEL.COPT.METRIC = "cosine"  # or "l1", "l2"
     cfg.MODEL.COPT.BANK_INIT = "zeros"  # or "first": a class's first update copies its centroid
 

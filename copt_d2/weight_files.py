@@ -1,6 +1,7 @@
 """Files of tensors from elsewhere, read as data."""
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from .errors import InputError
+
+# what torch and safetensors raise on damaged files; of those before torch 1.6 no byte is checked
+DAMAGED = (
+    *(RuntimeError, EOFError, OSError, ValueError, LookupError, AssertionError, TypeError),
+    *(AttributeError, struct.error, SafetensorError),
+)
 
 
 def read_tensors(path: Path, key: str = "") -> dict[str, Any]:
@@ -31,8 +38,8 @@ def read_tensors(path: Path, key: str = "") -> dict[str, Any]:
         raise InputError(
             f"{what} is no file of tensors; Python objects are never executed"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
+    except DAMAGED as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{what} cannot be read ({reason})") from error
     if not isinstance(state, dict):
         raise InputError(f"{what} holds a {type(state).__name__}, not named tensors")

@@ -164,7 +164,9 @@ def test_the_papers_values(name):
     assert (uda.IGNORE_TOP, uda.IGNORE_BOTTOM) == (0, 0)
     assert list(cfg.INPUT.VALID_MARGINS) == [30, 240, 30, 30]
     assert (list(cfg.TEST.WINDOW), list(cfg.TEST.STRIDE)) == ([1024, 1024], [512, 512])
-    assert (cfg.MODEL.COPT.DECAY, cfg.MODEL.COPT.METRIC) == (0.5, "cosine")
+    copt = cfg.MODEL.COPT
+    assert (copt.DECAY, copt.METRIC, copt.ENCODER) == (0.5, "cosine", "open_clip:ViT-B-32")
+    assert (copt.AVERAGING, copt.ARTICLE, copt.NORMALIZE_PROMPTS) == ("flat", False, False)
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -180,6 +182,11 @@ def test_methods_of_one_resolution_have_half_the_size(name):
     source_only = load(f"baselines/{name}_source_only")
     assert source_only.INPUT.PHOTOMETRIC_DISTORTION
     assert not source_only.DATALOADER.RARE_CLASS.ENABLED
+
+
+def test_what_runs_without_downloads_has_the_embedded_text_encoder():
+    for name in ("camvid_day2dusk", "demo", "smoke/camvid_smoke"):
+        assert load(name).MODEL.COPT.ENCODER == "minilm"
 
 
 def test_margins_and_masks_that_differ_between_the_authors():
@@ -207,6 +214,14 @@ def test_an_ablation_changes_what_its_name_says():
         "backward_sum": {"SOLVER.BACKWARD"},
         "uniform_sampling": {"DATALOADER.RARE_CLASS.ENABLED"},
         "no_memory": {"MODEL.COPT.DECAY"},
+        "templates_hand_crafted": {
+            *("MODEL.COPT.TEMPLATES", "MODEL.COPT.SOURCE_DOMAINS", "MODEL.COPT.TARGET_DOMAINS"),
+        },
+        "templates_two_level": {"MODEL.COPT.AVERAGING"},
+        "templates_article": {"MODEL.COPT.ARTICLE"},
+        "encoder_normalized": {"MODEL.COPT.NORMALIZE_PROMPTS"},
+        "encoder_mistral_7b": {"MODEL.COPT.ENCODER", "MODEL.COPT.ENCODER_DTYPE"},
+        "encoder_sentence_t5": {"MODEL.COPT.ENCODER"},
         **{f"decay_0{d}": {"MODEL.COPT.DECAY"} for d in (1, 3, 7, 9)},
     }
     assert {p.stem.removeprefix("gta2cs_") for p in folder.glob("*.yaml")} == set(expected)

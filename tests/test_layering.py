@@ -27,7 +27,7 @@ ALLOWED = {
     "copt_d2.modeling.losses": (*LEAVES, "copt_d2.modeling", "copt_kernels"),
     "copt_d2.engine": (
         *(*LEAVES, "copt_d2.config", "copt_d2.data", "copt_d2.modeling", "copt_d2.evaluation"),
-        *("copt_d2.solver", "copt_d2.checkpoint", "copt_d2.files"),
+        *("copt_d2.solver", "copt_d2.checkpoint", "copt_d2.files", "copt_d2.weight_files"),
     ),
     "copt_kernels": (),
 }

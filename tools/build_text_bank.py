@@ -6,16 +6,16 @@ python tools/build_text_bank.py --config-file configs/camvid_day2dusk.yaml --out
 
 import argparse
 import sys
+from pathlib import Path
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from tabulate import tabulate
-from torch import Tensor
 
 from copt_d2.engine import load_config
 from copt_d2.errors import InputError
 from copt_d2.text import make_text_bank
+from copt_d2.text.bank import ClassEntry, synonyms_of
+from copt_d2.text.similarity import draw_similarity, similarity_table
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,7 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="safetensors file to write")
     parser.add_argument(
-        "--show", action="store_true", help="print how similar the classes are to each other"
+        "--show",
+        action="store_true",
+        help="print how similar the classes are to each other and draw it beside FILE",
     )
     parser.add_argument(
         "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of config keys"
@@ -36,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def config_class_names(cfg: CfgNode) -> list[str]:
+def config_class_names(cfg: CfgNode) -> list[ClassEntry]:
     """``MODEL.COPT.CLASS_NAMES``, or the class names of the first source data set."""
     if cfg.MODEL.COPT.CLASS_NAMES:
         return list(cfg.MODEL.COPT.CLASS_NAMES)
@@ -53,17 +55,6 @@ def config_class_names(cfg: CfgNode) -> list[str]:
     return list(MetadataCatalog.get(name).stuff_classes)
 
 
-def similarity_table(bank: Tensor, class_names: list[str]) -> str:
-    """Correlations of class embeddings (K, D): CoPT's text covariance with a diagonal of 1."""
-    count = len(class_names)
-    correlation = torch.corrcoef(bank).reshape(count, count)
-    rows = [
-        [index, name, *(f"{value:.2f}" for value in row)]
-        for index, (name, row) in enumerate(zip(class_names, correlation.tolist(), strict=True))
-    ]
-    return tabulate(rows, headers=["", "class", *range(count)], disable_numparse=True)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     args = build_parser().parse_args(arguments)
@@ -71,11 +62,15 @@ def main(arguments: list[str] | None = None) -> None:
         cfg = load_config(args.config_file, args.opts)
         class_names = config_class_names(cfg)
         bank = make_text_bank(cfg, class_names, args.out)
+        names = [synonyms_of(entry)[0] for entry in class_names]
+        if args.show:
+            draw_similarity(bank, names, Path(args.out).with_suffix(".png"))
     except InputError as error:
         sys.exit(f"error: {error}")
     print(f"wrote {args.out}: {bank.shape[0]} classes, {bank.shape[1]} dimensions")
     if args.show:
-        print(similarity_table(bank, class_names))
+        print(similarity_table(bank, names))
+        print(f"drawn in {Path(args.out).with_suffix('.png')}")
 
 
 if __name__ == "__main__":

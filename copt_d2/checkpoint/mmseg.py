@@ -46,9 +46,13 @@ def convert_mmseg(state_dict: Mapping[str, Any], part: str = "model") -> dict[st
     found = _part(state_dict, part)
     converted: dict[str, Tensor] = {}
     unknown = []
+    bare = [key.removeprefix("module.") for key in _unwrapped(state_dict)]
+    beside = [key for key in bare if key.startswith(EXTRAS)]
+    extras = dict.fromkeys([*beside, *(key for key in found if _is_extra(key))])
+    for key in extras:
+        logger.info("left out, no part of the segmentation network: %s", key)
     for key, value in found.items():
-        if any(extra in f".{key}" for extra in (f".{name}" for name in EXTRAS)):
-            logger.info("left out, no part of the segmentation network: %s", key)
+        if key in extras:
             continue
         ours = next((new + key[len(old) :] for old, new in PREFIXES if key.startswith(old)), None)
         if ours is None:
@@ -69,6 +73,10 @@ def convert_mmseg(state_dict: Mapping[str, Any], part: str = "model") -> dict[st
     if missing or unknown:
         raise KeyError(f"released checkpoint, part {part}: missing {missing}, unknown {unknown}")
     return converted
+
+
+def _is_extra(key: str) -> bool:
+    return any(f".{name}" in f".{key}" for name in EXTRAS)
 
 
 def _part(state_dict: Mapping[str, Any], part: str) -> dict[str, Tensor]:

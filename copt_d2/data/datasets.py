@@ -1,7 +1,7 @@
 """The data sets of this project in detectron2's catalogs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -55,15 +55,32 @@ def register_dataset(
         evaluation_classes=list(all_classes if evaluation_classes is None else evaluation_classes),
         evaluator_type="sem_seg",
         folder=files.folder if is_layout and statistics else None,
+        layout=files if is_layout else None,
     )
 
 
-def datasets_named(key: str, names: tuple[str, ...]) -> list[DatasetDict]:
+def target_images(name: str) -> list[DatasetDict]:
+    """The images of a data set as a target: its label files are not named and need not be there."""
+    layout = MetadataCatalog.get(name).get("layout")
+    if layout is not None:
+        return list_files(replace(layout, labels=None))
+    entries = [dict(entry) for entry in DatasetCatalog.get(name)]
+    for entry in entries:
+        entry.pop("sem_seg_file_name", None)
+    return entries
+
+
+def datasets_named(
+    key: str,
+    names: tuple[str, ...],
+    list_images: Callable[[str], list[DatasetDict]] = DatasetCatalog.get,
+) -> list[DatasetDict]:
     """The images of several data sets, one after the other.
 
     Args:
         key: config key that holds the names, for messages.
         names: registered data sets.
+        list_images: name -> dicts; `target_images` for a target.
     Returns:
         the data sets' dicts, each with its data set's name as ``dataset``.
     Raises:
@@ -76,7 +93,7 @@ def datasets_named(key: str, names: tuple[str, ...]) -> list[DatasetDict]:
             raise InputError(
                 f"{key} names the unknown data set '{name}'; this project's own are {ours}"
             )
-    return [dict(entry, dataset=name) for name in names for entry in DatasetCatalog.get(name)]
+    return [dict(entry, dataset=name) for name in names for entry in list_images(name)]
 
 
 @dataclass(frozen=True)

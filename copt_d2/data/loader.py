@@ -18,7 +18,7 @@ from numpy.random import Generator
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import InputError
-from .datasets import datasets_named
+from .datasets import datasets_named, target_images
 from .layouts import DatasetDict
 from .mappers import RequiredClass, SourceMapper, TargetMapper, TestMapper
 from .rare_class import RareClassSampler, build_rare_class_sampler
@@ -134,9 +134,7 @@ def _source_stream(cfg: CfgNode) -> SourceStream:
 def _target_stream(cfg: CfgNode) -> TargetStream | None:
     if not cfg.DATASETS.TARGET:
         return None
-    dataset_dicts = datasets_named("DATASETS.TARGET", tuple(cfg.DATASETS.TARGET))
-    for entry in dataset_dicts:  # of a set that can also be a source
-        entry.pop("sem_seg_file_name", None)
+    dataset_dicts = datasets_named("DATASETS.TARGET", tuple(cfg.DATASETS.TARGET), target_images)
     return TargetStream(dataset_dicts, TargetMapper(cfg), cfg.SEED)
 
 

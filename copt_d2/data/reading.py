@@ -60,7 +60,7 @@ def require_equal_sizes(
     if image != labels:
         raise InputError(
             f"image {image_file} is {image[1]}x{image[0]} but its label file {label_file} is "
-            f"{labels[1]}x{labels[0]}: fetch both again"
+            f"{labels[1]}x{labels[0]}: fetch both again, or move both out of the data set"
         )
 
 

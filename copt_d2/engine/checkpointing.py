@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 from detectron2.utils import comm
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..checkpoint import convert_mmseg, is_released, student_state
 from ..errors import InputError
+from ..weight_files import read_tensors
 from .random_state import random_state
 
 logger = logging.getLogger("copt_d2.checkpoint")
@@ -25,8 +24,10 @@ NAME = re.compile(r"model_(\d{7})\.pth")
 PARTS = ("model", "optimizer", "scheduler", "data", "iteration", "ranks", "config")
 BROKEN = (
     *(RuntimeError, EOFError, OSError, KeyError, ValueError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile),
 )
+# beginning of a file as torch wrote it before version 1.6, and mmcv's publishing script after it
+LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 
 
 def _first_line(error: Exception) -> str:
@@ -92,6 +93,11 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
         ) from error
 
 
+def _is_legacy(file: Path) -> bool:
+    with open(file, "rb") as stream:
+        return stream.read(len(LEGACY_START)) == LEGACY_START
+
+
 def load_student_weights(network: nn.Module, path: str) -> int | None:
     """Loads the student of a training checkpoint, a bare network, or a checkpoint released by the
     authors of DAFormer, HRDA, MIC or CoPT, from a .pth or .safetensors file.
@@ -103,11 +109,8 @@ def load_student_weights(network: nn.Module, path: str) -> int | None:
         InputError: if the file cannot be read or is of another architecture or class count.
     """
     file = Path(path)
-    if file.suffix == ".safetensors" and file.is_file():
-        try:
-            stored = load_file(file)
-        except BROKEN as error:
-            raise InputError(f"MODEL.WEIGHTS {path} cannot be read ({error})") from error
+    if file.is_file() and (file.suffix == ".safetensors" or _is_legacy(file)):
+        stored = read_tensors(file, "MODEL.WEIGHTS")
     else:
         stored = read_checkpoint(file)
     released = is_released(stored)
@@ -124,6 +127,11 @@ def load_student_weights(network: nn.Module, path: str) -> int | None:
     wrong += [f"{key} is missing there" for key in wanted if key not in state]
     wrong += [f"{key} is unknown here" for key in state if key not in wanted]
     if wrong:
+        if "patch_embed1.proj.weight" in state:
+            raise InputError(
+                f"MODEL.WEIGHTS {path} holds a MiT encoder alone: set MODEL.MIT.WEIGHTS to it and "
+                'MODEL.WEIGHTS to ""'
+            )
         more = f", and {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
         raise InputError(
             f"MODEL.WEIGHTS {path} is of another architecture or class count than the config: "

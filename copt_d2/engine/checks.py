@@ -7,9 +7,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 
 from ..config import add_copt_config
+from ..data.datasets import target_images
 from ..data.label_spaces import CITYSCAPES_CLASSES
 from ..errors import InputError
 from ..evaluation.export import check_format_names, check_formats_fit
+from ..modeling.networks.hrda import GRID
 
 # key, smallest and largest value
 RANGES = (
@@ -121,6 +123,16 @@ def _check_training_keys(cfg: CfgNode) -> None:
             "INPUT.CROP.ENABLED is False; training needs images of one size: leave it True and "
             "set INPUT.CROP.SIZE to the size of the images"
         )
+    backbone = cfg.MODEL.BACKBONE
+    if backbone.FREEZE_AT and backbone.NAME == "build_mit_backbone":
+        raise InputError(
+            f"MODEL.BACKBONE.FREEZE_AT is {backbone.FREEZE_AT}; MiT is trained as a whole: leave 0"
+        )
+    if cfg.MODEL.HRDA.ENABLED and any(side % GRID for side in crop.SIZE):
+        raise InputError(
+            f"INPUT.CROP.SIZE is {tuple(crop.SIZE)}; with MODEL.HRDA.ENABLED its sides must be "
+            f"multiples of {GRID}"
+        )
     if len(crop.SIZE) == 2 and "masked" in uda.PHASES:
         block = uda.MASK_BLOCK_SIZE
         if round(min(crop.SIZE) / block) == 0:
@@ -165,10 +177,13 @@ def _check_dataset(cfg: CfgNode, key: str, name: str) -> None:
             f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {expected.NUM_CLASSES}, but {name} in {key} has "
             f"{classes} classes"
         )
-    files = DatasetCatalog.get(name)  # says what is missing
+    if key.endswith("TARGET"):
+        target_images(name)  # says what is missing
+        return
+    files = DatasetCatalog.get(name)
     if key.endswith("TEST"):
         _check_test_files(cfg, name, files)
-    elif not key.endswith("TARGET") and not all("sem_seg_file_name" in entry for entry in files):
+    elif not all("sem_seg_file_name" in entry for entry in files):
         raise InputError(f"{key}: {name!r} has no labels, which are needed there")
 
 

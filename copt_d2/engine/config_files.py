@@ -19,6 +19,7 @@ FREE = (
     *("OUTPUT_DIR", "TEST.", "DATASETS.TEST", "INPUT.TEST_RESIZE", "DATALOADER.NUM_WORKERS"),
     *("SOLVER.CHECKPOINT_PERIOD", "SOLVER.LOG_PERIOD", "SOLVER.IMAGE_PERIOD"),
     *("MODEL.DEVICE", "MODEL.WEIGHTS", "MODEL.COPT.TEXT_BANK", "MODEL.TIMM.WEIGHTS"),
+    *("MODEL.COPT.ENCODER_WEIGHTS", "MODEL.COPT.ENCODER_DEVICE"),
 )
 # what detectron2, fvcore and yacs raise on keys and values that do not fit, in their words
 MISFITS = (KeyError, ValueError, AssertionError, TypeError, AttributeError)

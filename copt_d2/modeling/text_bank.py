@@ -11,13 +11,14 @@ from torch import Tensor
 from ..errors import InputError
 
 
-def load_text_bank(path: str | Path, class_names: Sequence[str]) -> Tensor:
+def load_text_bank(path: str | Path, class_names: Sequence[str | Sequence[str]]) -> Tensor:
     """Reads and checks a text bank (CoPT): one embedding per class, frozen.
 
     Args:
         path: safetensors file with the tensor ``text_embeddings`` (K, D) float32 and the metadata
             ``class_names``, a JSON list of K names.
-        class_names: the K names that the model expects, in train-id order.
+        class_names: the K names that the model expects, in train-id order; a class with synonyms is
+            a list of names, as in the file.
     Returns:
         (K, D) float32 on the CPU, without gradient. D is free: 384 for MiniLM, 512 for CLIP.
     Raises:
@@ -27,7 +28,7 @@ def load_text_bank(path: str | Path, class_names: Sequence[str]) -> Tensor:
     if not str(path):  # train_net.py fills the key in; other callers may forget
         raise InputError(f"MODEL.COPT.TEXT_BANK is empty; {_remedy('bank.safetensors')}")
     bank, stored_names = _read(Path(path))
-    expected = list(class_names)
+    expected = [name if isinstance(name, str) else list(name) for name in class_names]
     if stored_names != expected:
         raise InputError(
             f"{path}: the text bank's classes are not the model's: "

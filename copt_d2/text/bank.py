@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,14 +13,39 @@ from detectron2.config import CfgNode
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from ..errors import InputError
-from .encoders import TextEncoder, build_encoder
-from .templates import domain_templates, fill_template
+from .encoders import EncoderOptions, TextEncoder, build_encoder
+from .templates import fill_template, template_groups, union_of
 
 BANK_TENSOR = "text_embeddings"
-AVERAGING = "flat"  # one mean over the union of all lists (released code)
+AVERAGINGS = ("flat", "two_level")
+ClassEntry = str | Sequence[str]  # a class name, or synonyms of which the first one names the class
+
+
+@dataclass(frozen=True)
+class BankRecipe:
+    """What a bank is made from.
+
+    Attributes:
+        classes: K names, or lists of synonyms.
+        groups: templates of each list of each domain, see ``template_groups``.
+        averaging: "flat": one mean over the union of all lists (released code); "two_level": mean
+            of each list, then of the lists of a domain, then of both domains (Eqs. 3 and 5).
+        normalize: whether each prompt's embedding has the L2 norm 1 before it is averaged.
+    """
+
+    classes: Sequence[ClassEntry]
+    groups: Sequence[Sequence[Sequence[str]]]
+    averaging: str = "flat"
+    normalize: bool = False
+
+    @property
+    def templates(self) -> list[str]:
+        """All templates, each once."""
+        return union_of(self.groups)
 
 
 def ensure_text_bank(cfg: CfgNode, class_names: Sequence[str]) -> str:
@@ -38,13 +64,13 @@ def ensure_text_bank(cfg: CfgNode, class_names: Sequence[str]) -> str:
     """
     if cfg.MODEL.COPT.TEXT_BANK:
         return _existing_bank(cfg.MODEL.COPT.TEXT_BANK)
-    class_names, templates, encoder = _bank_ingredients(cfg, class_names)
-    definition = _bank_definition(class_names, templates, encoder)
+    recipe, encoder = _bank_ingredients(cfg, class_names)
+    definition = _bank_definition(recipe, encoder)
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:20]
     folder = Path(os.environ.get("COPT_D2_CACHE") or "~/.cache/copt_d2").expanduser()
     path = folder / f"text_bank_{digest}.safetensors"
     if not _is_readable(path):
-        _build_and_write(path, class_names, templates, encoder)
+        _build_and_write(path, recipe, encoder)
     return str(path)
 
 
@@ -57,7 +83,7 @@ def make_text_bank(cfg: CfgNode, class_names: Sequence[str], path: str | Path) -
 
 
 def build_bank(
-    class_names: Sequence[str], templates: Sequence[str], encoder: TextEncoder
+    class_names: Sequence[ClassEntry], templates: Sequence[str], encoder: TextEncoder
 ) -> Tensor:
     """One embedding per class: the plain mean over all templates, not normalised (CoPT, Eqs. 3-5).
 
@@ -65,7 +91,7 @@ def build_bank(
     one mean over the union of the lists. A class's row does not depend on the other classes.
 
     Args:
-        class_names: K names.
+        class_names: K names; an entry may be a list of synonyms, whose rows are averaged.
         templates: texts with one ``{}``.
         encoder: maps n prompts to (n, D) float32.
     Returns:
@@ -73,15 +99,51 @@ def build_bank(
     Raises:
         InputError: without classes or templates, or for an empty class name.
     """
-    if not class_names or not templates:
+    return build_bank_of(BankRecipe(class_names, [[list(templates)]]), encoder)
+
+
+def build_bank_of(recipe: BankRecipe, encoder: TextEncoder) -> Tensor:
+    """The bank of a recipe; otherwise as :func:`build_bank`."""
+    templates = recipe.templates
+    if not recipe.classes or not templates:
         raise InputError("a text bank needs at least one class name and one template")
-    if not all(name.strip() for name in class_names):
-        raise InputError(f"empty class name among {list(class_names)}; see MODEL.COPT.CLASS_NAMES")
-    rows = []
-    for name in tqdm(class_names, desc=f"text bank, {encoder.id}", unit="class"):
-        prompts = [fill_template(template, name) for template in templates]
-        rows.append(encoder.encode(prompts).float().mean(dim=0))  # (D,)
-    return torch.stack(rows)
+    classes = [synonyms_of(entry) for entry in recipe.classes]
+    groups = [[templates]] if recipe.averaging == "flat" else recipe.groups
+    place = {template: index for index, template in enumerate(templates)}
+    places = [[[place[text] for text in one] for one in lists] for lists in groups]
+
+    def embed(name: str) -> Tensor:
+        embeddings = encoder.encode([fill_template(text, name) for text in templates]).float()
+        if recipe.normalize:
+            embeddings = normalize(embeddings, dim=1)
+        domains = [_mean([embeddings[one].mean(dim=0) for one in lists]) for lists in places]
+        return _mean(domains)  # (D,)
+
+    progress = tqdm(classes, desc=f"text bank, {encoder.id}", unit="class")
+    return torch.stack([_mean([embed(name) for name in synonyms]) for synonyms in progress])
+
+
+def synonyms_of(entry: ClassEntry) -> list[str]:
+    """The names of one class, the first of which stands for it.
+
+    Raises:
+        InputError: for an entry that is neither a text nor a list of texts, or an empty text.
+    """
+    synonyms = [entry] if isinstance(entry, str) else entry
+    texts = isinstance(synonyms, (list, tuple)) and all(isinstance(s, str) for s in synonyms)
+    if not texts or not synonyms:
+        raise InputError(
+            f"MODEL.COPT.CLASS_NAMES: {entry!r} is neither a name nor a list of synonyms; put "
+            "quotes around names that YAML takes for numbers or truth values"
+        )
+    if not all(name.strip() for name in synonyms):
+        raise InputError(f"empty class name in {entry!r}; see MODEL.COPT.CLASS_NAMES")
+    return list(synonyms)
+
+
+def _mean(rows: list[Tensor]) -> Tensor:
+    """Of n rows (D,); one row stays as it is, bit for bit."""
+    return rows[0] if len(rows) == 1 else torch.stack(rows).mean(dim=0)
 
 
 def write_bank(path: str | Path, bank: Tensor, metadata: Mapping[str, str]) -> None:
@@ -107,36 +169,50 @@ def write_bank(path: str | Path, bank: Tensor, metadata: Mapping[str, str]) -> N
         ) from error
 
 
-def _bank_ingredients(
-    cfg: CfgNode, class_names: Sequence[str]
-) -> tuple[list[str], list[str], TextEncoder]:
+def _bank_ingredients(cfg: CfgNode, class_names: Sequence[str]) -> tuple[BankRecipe, TextEncoder]:
     copt = cfg.MODEL.COPT
     if copt.CLASS_NAMES and class_names and len(copt.CLASS_NAMES) != len(class_names):
         raise InputError(
             f"MODEL.COPT.CLASS_NAMES has {len(copt.CLASS_NAMES)} names {list(copt.CLASS_NAMES)}, "
             f"the data set {len(class_names)} classes {list(class_names)}"
         )
-    templates = domain_templates(copt.SOURCE_DOMAINS, copt.TARGET_DOMAINS, copt.TEMPLATES)
-    return list(copt.CLASS_NAMES or class_names), templates, build_encoder(copt.ENCODER)
+    if copt.AVERAGING not in AVERAGINGS:
+        raise InputError(
+            f"MODEL.COPT.AVERAGING must be one of {', '.join(AVERAGINGS)}, got {copt.AVERAGING!r}"
+        )
+    groups = template_groups(
+        copt.SOURCE_DOMAINS, copt.TARGET_DOMAINS, copt.TEMPLATES, article=copt.ARTICLE
+    )
+    classes = list(copt.CLASS_NAMES or class_names)
+    for entry in classes:
+        synonyms_of(entry)  # before the encoder is loaded
+    options = EncoderOptions(
+        weights=copt.ENCODER_WEIGHTS,
+        pooling=copt.ENCODER_POOLING,
+        dtype=copt.ENCODER_DTYPE,
+        device=copt.ENCODER_DEVICE,
+    )
+    recipe = BankRecipe(classes, groups, copt.AVERAGING, copt.NORMALIZE_PROMPTS)
+    return recipe, build_encoder(copt.ENCODER, options)
 
 
-def _bank_definition(
-    class_names: Sequence[str], templates: Sequence[str], encoder: TextEncoder
-) -> dict[str, str]:
-    return {
-        "class_names": json.dumps(list(class_names), ensure_ascii=False),
-        "templates": json.dumps(list(templates), ensure_ascii=False),
+def _bank_definition(recipe: BankRecipe, encoder: TextEncoder) -> dict[str, str]:
+    classes = [entry if isinstance(entry, str) else list(entry) for entry in recipe.classes]
+    definition = {
+        "class_names": json.dumps(classes, ensure_ascii=False),
+        "templates": json.dumps(recipe.templates, ensure_ascii=False),
         "encoder": encoder.id,
-        "averaging": AVERAGING,
+        "averaging": recipe.averaging + (", normalized prompts" if recipe.normalize else ""),
     }
+    if recipe.averaging != "flat":  # which does not depend on the lists
+        definition["template_groups"] = json.dumps(recipe.groups, ensure_ascii=False)
+    return definition
 
 
-def _build_and_write(
-    path: Path, class_names: list[str], templates: list[str], encoder: TextEncoder
-) -> Tensor:
-    bank = build_bank(class_names, templates, encoder)
+def _build_and_write(path: Path, recipe: BankRecipe, encoder: TextEncoder) -> Tensor:
+    bank = build_bank_of(recipe, encoder)
     versions = {f"version.{name}": version(name) for name in ("safetensors", *encoder.libraries)}
-    write_bank(path, bank, _bank_definition(class_names, templates, encoder) | versions)
+    write_bank(path, bank, _bank_definition(recipe, encoder) | versions)
     return bank
 
 

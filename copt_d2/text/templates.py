@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import InputError
 
 PLACEHOLDER = "{}"
+HAND_CRAFTED = "hand_crafted"  # value of MODEL.COPT.TEMPLATES
 TEMPLATES_FOLDER = Path(__file__).parent / "templates"
 
 
@@ -35,7 +36,7 @@ def load_template_lists(path: str | Path = "") -> dict[str, list[str]]:
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     lists: dict[str, list[str]] = {}
     for file in files:
-        for name, templates in _read_json_object(file).items():
+        for name, templates in read_template_file(file).items():
             if name.startswith("_"):
                 continue
             if name in lists:
@@ -54,31 +55,80 @@ def domain_templates(
     """Union of the lists of the source and the target domains (CoPT, released code).
 
     The order is fixed: source lists first, each as in its file, repeated templates left out.
+    Arguments and errors as for :func:`template_groups`.
+    """
+    return union_of(template_groups(source_domains, target_domains, path))
+
+
+def template_groups(
+    source_domains: Sequence[str],
+    target_domains: Sequence[str],
+    path: str | Path = "",
+    *,
+    article: bool = False,
+) -> list[list[list[str]]]:
+    """The templates of each domain's lists: first the source's lists, then the target's.
 
     Args:
-        source_domains: names of template lists.
-        target_domains: names of template lists.
-        path: as in :func:`load_template_lists`.
+        source_domains: names of template lists; words for the domain in hand-crafted templates.
+        target_domains: the same of the target; one of both may be empty and is left out then.
+        path: as in :func:`load_template_lists`, or ``"hand_crafted"``: one template a domain.
+        article: a class name that begins a template has an article before it (CoPT, Eq. 4).
     Raises:
         InputError: for a name without a list (names those there are), or when no domain is given.
     """
-    domains = [*source_domains, *target_domains]
-    if not domains:
+    if not source_domains and not target_domains:
         raise InputError(
             "MODEL.COPT.SOURCE_DOMAINS and MODEL.COPT.TARGET_DOMAINS are empty: "
             "name template lists, e.g. ('day',)"
         )
-    lists = load_template_lists(path)
+    hand_crafted = str(path) == HAND_CRAFTED
+    lists = {} if hand_crafted else load_template_lists(path)
+    groups = []
+    for domains in (source_domains, target_domains):
+        if not hand_crafted:
+            _check_names(domains, lists, path)
+        found = [[_hand_crafted(name)] if hand_crafted else lists[name] for name in domains]
+        if found:
+            groups.append([[_with_article(t) for t in one] if article else one for one in found])
+    return groups
+
+
+def union_of(groups: Sequence[Sequence[Sequence[str]]]) -> list[str]:
+    """All templates of all lists in their order, each once."""
+    return list(dict.fromkeys(text for lists in groups for one in lists for text in one))
+
+
+def _check_names(domains: Sequence[str], lists: dict[str, list[str]], path: str | Path) -> None:
     for domain in domains:
         if domain not in lists:
             raise InputError(
                 f"MODEL.COPT.SOURCE_DOMAINS / TARGET_DOMAINS: no template list '{domain}' in "
                 f"{path or TEMPLATES_FOLDER}; known: {', '.join(lists)}"
             )
-    return list(dict.fromkeys(template for domain in domains for template in lists[domain]))
 
 
-def _read_json_object(file: Path) -> dict[str, Any]:
+def _hand_crafted(domain: str) -> str:
+    """ "a DOMAIN of a CLASS" (CoPT, Eq. 2)."""
+    if not domain.strip() or PLACEHOLDER in domain:
+        raise InputError(
+            f"MODEL.COPT.SOURCE_DOMAINS / TARGET_DOMAINS: {domain!r} is no word for a kind of "
+            "image, such as 'photo' or 'video game'"
+        )
+    article = "an" if domain.strip()[0].lower() in "aeiou" else "a"
+    return f"{article} {domain.strip()} of a {PLACEHOLDER}"
+
+
+def _with_article(template: str) -> str:
+    return f"A {template}" if template.startswith(PLACEHOLDER) else template
+
+
+def read_template_file(file: Path) -> dict[str, Any]:
+    """All of a file of template lists, notes included, with its lists unchecked.
+
+    Raises:
+        InputError: if it cannot be read as a JSON object; names the file.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
     except OSError as error:

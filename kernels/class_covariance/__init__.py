@@ -1,21 +1,36 @@
 """Class pooling, class covariance and CoPT's covariance loss: public functions, dispatch."""
 
 import functools
+import importlib.util
 import logging
 import os
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from . import torch_impl
+from . import ops, torch_impl
+from .checks import (
+    check_choice,
+    check_fit,
+    check_label_range,
+    check_loss_options,
+    checked_labels,
+    describe,
+)
 
-__all__ = ["class_covariance", "class_means", "covariance_loss"]
+__all__ = [
+    "class_covariance",
+    "class_means",
+    "class_sums",
+    "covariance_loss",
+    "pooled_covariance_loss",
+]
 
 BACKEND_VARIABLE = "COPT_KERNELS_BACKEND"
 MODES = ("nearest", "area", "bilinear")
-METRICS = ("cosine", "l1", "l2")
-LABEL_DTYPES = (torch.uint8, torch.int32, torch.int64)
+# what one program of a Triton kernel can hold; beyond, and in float64, PyTorch computes
+MAX_POOL_CLASSES = 1024
+MAX_COVARIANCE_CLASSES = 64
 
 
 def class_means(
@@ -52,7 +67,8 @@ def class_means(
         check_labels: raise on labels outside [0, K) other than ``ignore_index``. Waits for the
             device.
         backend: "torch", "triton" or ``None`` = the environment variable ``COPT_KERNELS_BACKEND``,
-            else by device.
+            else by device: Triton on a GPU. float64 and K beyond 1024 (64 for the covariance) are
+            always computed by PyTorch.
 
     Returns:
         means (K, C) and mass (K,) = Σ W_c: float64 for float64 features, else float32. An absent
@@ -62,16 +78,85 @@ def class_means(
         ValueError: for shapes, dtypes or devices that do not fit, an unknown mode or backend, or
             (on request) labels out of range.
     """
-    labels = _checked_labels(features, labels)
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    if mode not in MODES:
-        raise ValueError(f"unknown mode {mode!r}, expected one of {', '.join(MODES)}")
-    if check_labels:
-        _check_label_range(labels, num_classes, ignore_index)
-    return _implementation(backend, features).class_means(
-        features, labels, num_classes, mode, ignore_index
+    return _pool(
+        features, labels, num_classes, mode, ignore_index, check_labels, backend, divide=True
     )
+
+
+def class_sums(
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    *,
+    mode: str = "nearest",
+    ignore_index: int = 255,
+    check_labels: bool = False,
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``class_means`` before the division: Σ W_c f (K, C) and mass (K,).
+
+    For batches in parts: both may be added over processes or steps, then divided.
+    """
+    return _pool(
+        features, labels, num_classes, mode, ignore_index, check_labels, backend, divide=False
+    )
+
+
+def pooled_covariance_loss(
+    features: Tensor,
+    labels: Tensor,
+    text_cov: Tensor,
+    bank: Tensor | None = None,
+    *,
+    mode: str = "nearest",
+    ignore_index: int = 255,
+    decay: float = 0.5,
+    metric: str = "cosine",
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``covariance_loss`` of ``class_means``, with fewer launches on a GPU (CoPT, Eqs. 6-10).
+
+    In mode ``nearest`` two kernels run forward and one backward.
+
+    Args:
+        features: (N, C >= 2, h, w) float, any strides; differentiable.
+        labels: (N, H, W) or (N, 1, H, W) uint8, int32 or int64. Values outside [0, K) do not count.
+        text_cov: (K, K), as from ``class_covariance``; no gradient. float32 (float64 for float64
+            features).
+        bank: (K, C) of the same dtype, or ``None``; never changed; no gradient.
+        mode: as for ``class_means``.
+        ignore_index: as for ``class_means``.
+        decay: as for ``covariance_loss``.
+        metric: as for ``covariance_loss``.
+        backend: as for ``class_means``.
+
+    Returns:
+        loss () and new bank (K, C), as ``covariance_loss``.
+
+    Raises:
+        ValueError: as the two functions.
+    """
+    labels = checked_labels(features, labels)
+    check_choice("mode", mode, MODES)
+    check_loss_options(decay, metric)
+    k, c = (len(text_cov) if text_cov.dim() else 0), features.shape[1]
+    if k < 1 or c < 2:
+        raise ValueError(
+            "text_cov must be (K >= 1, K) and features (N, C >= 2, h, w), "
+            f"got {describe(text_cov)} and {describe(features)}"
+        )
+    tensors = {"features": features, "text_cov": text_cov, "bank": bank}
+    dtype = ops.accumulation_dtype(features)  # half precision is pooled in float32
+    check_fit(tensors, {"text_cov": (k, k), "bank": (k, c)}, dtype)
+    name = _backend(backend, features, k, MAX_COVARIANCE_CLASSES)
+    loss, new_bank, *_ = torch.ops.copt_kernels.pooled_loss(
+        features,
+        labels,
+        text_cov.detach(),
+        None if bank is None else bank.detach(),
+        *(mode, ignore_index, decay, metric, name),
+    )
+    return loss, new_bank.detach()
 
 
 def covariance_loss(
@@ -111,14 +196,23 @@ def covariance_loss(
     Raises:
         ValueError: for shapes, dtypes or devices that do not fit, or an unknown metric or backend.
     """
-    _check_loss_inputs(means, mass, text_cov, bank)
-    if not 0.0 <= decay <= 1.0:
-        raise ValueError(f"decay must lie in [0, 1], got {decay}")
-    if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r}, expected one of {', '.join(METRICS)}")
-    return _implementation(backend, means).covariance_loss(
-        means, mass, text_cov, bank, decay, metric
+    if means.dim() != 2 or means.shape[0] < 1 or means.shape[1] < 2:
+        raise ValueError(f"means must be (K >= 1, C >= 2), got means {describe(means)}")
+    if means.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"means must be float32 or float64, got means {describe(means)}")
+    check_loss_options(decay, metric)
+    k, c = means.shape
+    tensors = {"means": means, "mass": mass, "text_cov": text_cov, "bank": bank}
+    check_fit(tensors, {"mass": (k,), "text_cov": (k, k), "bank": (k, c)}, means.dtype)
+    name = _backend(backend, means, k, MAX_COVARIANCE_CLASSES)
+    loss, new_bank, *_ = torch.ops.copt_kernels.covariance(
+        means,
+        mass.detach(),
+        text_cov.detach(),
+        None if bank is None else bank.detach(),
+        *(decay, metric, name),
     )
+    return loss, new_bank.detach()
 
 
 def class_covariance(vectors: Tensor) -> Tensor:
@@ -134,71 +228,65 @@ def class_covariance(vectors: Tensor) -> Tensor:
         ValueError: if ``vectors`` is not a floating (K, D >= 2).
     """
     if vectors.dim() != 2 or vectors.shape[1] < 2 or not vectors.is_floating_point():
-        raise ValueError(f"vectors must be a float (K, D >= 2), got {_describe(vectors)}")
+        raise ValueError(f"vectors must be a float (K, D >= 2), got {describe(vectors)}")
     return torch_impl.class_covariance(vectors)
 
 
-def _implementation(backend: str | None, tensor: Tensor) -> ModuleType:
+def _pool(
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    mode: str,
+    ignore_index: int,
+    check_labels: bool,
+    backend: str | None,
+    divide: bool,
+) -> tuple[Tensor, Tensor]:
+    labels = checked_labels(features, labels)
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    check_choice("mode", mode, MODES)
+    if check_labels:
+        check_label_range(labels, num_classes, ignore_index)
+    name = _backend(backend, features, num_classes, MAX_POOL_CLASSES)
+    pooled, mass, _ = torch.ops.copt_kernels.pool(
+        features, labels, num_classes, mode, ignore_index, divide, name
+    )
+    return pooled, mass.detach()
+
+
+def _backend(backend: str | None, tensor: Tensor, num_classes: int, most: int) -> str:
     """The one place that chooses who computes: argument, then environment variable, then device."""
-    name = backend or os.environ.get(BACKEND_VARIABLE) or "torch"
+    name = backend or os.environ.get(BACKEND_VARIABLE) or None
+    if name not in (None, "torch", "triton"):
+        raise ValueError(f"unknown backend {name!r}, expected None, 'torch' or 'triton'")
+    fits = tensor.dtype != torch.float64 and num_classes <= most
     if name == "triton":
-        raise ValueError('backend "triton": this version has the "torch" backend only')
-    if name != "torch":
-        raise ValueError(f"unknown backend {name!r}, expected None or 'torch'")
-    _log_once(name, tensor.device.type)
-    return torch_impl
+        _check_triton(tensor)
+    elif name is None:
+        name = "triton" if tensor.is_cuda and _has_triton() else "torch"
+    if not fits:
+        name = "torch"
+    if not torch.compiler.is_compiling():
+        _log_once(name, tensor.device.type)
+    return name
+
+
+def _check_triton(tensor: Tensor) -> None:
+    if not _has_triton():
+        raise ValueError('backend "triton": the package triton is not installed')
+    if not (tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"):
+        raise ValueError(
+            f'backend "triton" needs CUDA tensors, got {tensor.device} (or TRITON_INTERPRET=1 '
+            "before the start, for tests)"
+        )
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 @functools.cache
 def _log_once(name: str, device_type: str) -> None:
     logging.getLogger(__name__).info("class covariance on %s: %s backend", device_type, name)
-
-
-def _checked_labels(features: Tensor, labels: Tensor) -> Tensor:
-    """Labels as (N, H, W), after checking both tensors."""
-    both = f"got features {_describe(features)} and labels {_describe(labels)}"
-    if features.dim() != 4 or not features.is_floating_point():
-        raise ValueError(f"features must be a float (N, C, h, w), {both}")
-    if labels.dtype not in LABEL_DTYPES:
-        raise ValueError(f"labels must be uint8, int32 or int64, {both}")
-    if labels.dim() == 4 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.dim() != 3:
-        raise ValueError(f"labels must be (N, H, W) or (N, 1, H, W), {both}")
-    if labels.shape[0] != features.shape[0] or labels.device != features.device:
-        raise ValueError(f"features and labels must share N and device, {both}")
-    if 0 in features.shape[1:] or 0 in labels.shape[1:]:
-        raise ValueError(f"only the batch may be empty, {both}")
-    return labels
-
-
-def _check_label_range(labels: Tensor, num_classes: int, ignore_index: int) -> None:
-    values = labels.long()
-    wrong = ((values < 0) | (values >= num_classes)) & (values != ignore_index)
-    if wrong.any():
-        found = values[wrong].unique()[:5].tolist()
-        raise ValueError(
-            f"labels must lie in [0, {num_classes}) or be {ignore_index}, found {found}"
-        )
-
-
-def _check_loss_inputs(means: Tensor, mass: Tensor, text_cov: Tensor, bank: Tensor | None) -> None:
-    tensors = {"means": means, "mass": mass, "text_cov": text_cov}
-    if bank is not None:
-        tensors["bank"] = bank
-    got = "got " + ", ".join(f"{name} {_describe(tensor)}" for name, tensor in tensors.items())
-    if means.dim() != 2 or means.shape[0] < 1 or means.shape[1] < 2:
-        raise ValueError(f"means must be (K >= 1, C >= 2), {got}")
-    if means.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"means must be float32 or float64, {got}")
-    k, c = means.shape
-    shapes = {"means": (k, c), "mass": (k,), "text_cov": (k, k), "bank": (k, c)}
-    for name, tensor in tensors.items():
-        if tuple(tensor.shape) != shapes[name]:
-            raise ValueError(f"{name} must be {shapes[name]}, {got}")
-        if tensor.dtype != means.dtype or tensor.device != means.device:
-            raise ValueError(f"{name} must have the dtype and device of means, {got}")
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"

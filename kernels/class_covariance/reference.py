@@ -81,7 +81,7 @@ def covariance_loss(
     new_bank = torch.zeros_like(means) if bank is None else bank.double().clone()
     present = [c for c in range(len(mass)) if mass[c] > 0]
     if not present:
-        return 0 * means.sum(), new_bank
+        return means[present].sum(), new_bank
     vectors = []
     for c in present:
         old = None if bank is None else new_bank[c].clone()

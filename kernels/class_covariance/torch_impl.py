@@ -3,71 +3,164 @@
 Accumulation is in float32, or in float64 for float64 input, also under autocast.
 """
 
+import functools
+
 import torch
 from torch import Tensor
+
+from .ops import accumulation_dtype
 
 EPSILON = 1e-12
 
 
-def class_means(
-    features: Tensor, labels: Tensor, num_classes: int, mode: str, ignore_index: int
-) -> tuple[Tensor, Tensor]:
-    """Means (K, C) and mass (K,) of checked ``features`` (N, C, h, w) and ``labels`` (N, H, W)."""
-    dtype = _accumulation_dtype(features)
-    if mode == "nearest":
-        sums, mass = _nearest_sums(features.to(dtype), labels, num_classes, ignore_index)
-    else:
-        weights = class_weights(labels, features.shape[2:], num_classes, mode, ignore_index, dtype)
-        sums, mass = _weighted_sums(features.to(dtype), weights)
-    # an absent class divides 0 by 1, so that neither its mean nor its gradient is 0/0
-    return sums / torch.where(mass > 0, mass, 1)[:, None], mass
+def pool(
+    features: Tensor, labels: Tensor, num_classes: int, mode: str, ignore_index: int, divide: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums or means (K, C), mass (K,) and weights (N, K, h·w)."""
+    dtype = accumulation_dtype(features)
+    make = nearest_weights if mode == "nearest" else soft_weights
+    weights = make(labels, features.shape[2:], num_classes, mode, ignore_index, dtype)
+    sums, mass = _weighted_sums(features.flatten(2).to(dtype), weights), weights.sum(dim=(0, 2))
+    return sums / _divisor(mass)[:, None] if divide else sums, mass, weights
+
+
+def pool_backward(
+    gradient: Tensor,
+    labels: Tensor,
+    mass: Tensor,
+    weights: Tensor,
+    out: Tensor,
+    mode: str,
+    ignore_index: int,
+    divide: bool,
+) -> Tensor:
+    """Gradient by the features, into ``out`` (N, C, h, w), from that (K, C) by the pooled."""
+    # what comes back for an absent class may be anything, also NaN
+    gradient = torch.where((mass > 0)[:, None], gradient, 0)
+    if divide:
+        gradient = gradient / _divisor(mass)[:, None]
+    return _spread(gradient, weights, out)
 
 
 def class_covariance(vectors: Tensor) -> Tensor:
     """(K, D) -> (K, K)."""
-    vectors = vectors.to(_accumulation_dtype(vectors))
+    vectors = vectors.to(accumulation_dtype(vectors))
     centred = vectors - vectors.mean(dim=1, keepdim=True)
     with torch.autocast(vectors.device.type, enabled=False):
         return centred @ centred.T / (vectors.shape[1] - 1)
 
 
-def covariance_loss(
-    means: Tensor,
-    mass: Tensor,
+def covariance(
+    means: Tensor, mass: Tensor, text_cov: Tensor, bank: Tensor | None, decay: float, metric: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Loss (), new bank (K, C), its slope (K, K) and the rows' means (K,), see the README §3."""
+    present = (mass > 0)[:, None]
+    if bank is None:
+        vectors, old, share = means, torch.zeros_like(means), 1.0
+    else:
+        vectors, old, share = torch.lerp(bank, means, 1 - decay), bank, 1 - decay
+    # torch.where, not a product: a NaN in an absent class's row must not spread
+    new_bank = torch.where(present, vectors, old)
+    vectors = torch.where(present, vectors, 0)
+    centre = vectors.mean(dim=1)
+    centred = vectors - centre[:, None]
+    pixel_cov = centred @ centred.T / (means.shape[1] - 1)
+    text_cov = torch.where(present & present.T, text_cov, 0)
+    loss, slope = _distance(pixel_cov, text_cov, present, metric)
+    # the products are symmetric, so only the symmetric part of the slope has an effect
+    scale = share / (means.shape[1] - 1)
+    return loss, new_bank, scale * (slope + slope.T), centre
+
+
+def covariance_backward(
+    grad_loss: Tensor, new_bank: Tensor, mass: Tensor, gram: Tensor, centre: Tensor
+) -> Tensor:
+    """Gradient (K, C) by the means: gram · X, 0 for absent classes."""
+    present = (mass > 0)[:, None]
+    centred = torch.where(present, new_bank - centre[:, None], 0)
+    return torch.where(present, (grad_loss * gram) @ centred, 0)
+
+
+def pooled_loss(
+    features: Tensor,
+    labels: Tensor,
     text_cov: Tensor,
     bank: Tensor | None,
+    mode: str,
+    ignore_index: int,
     decay: float,
     metric: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Loss, new bank, slope, centre, mass and weights."""
+    means, mass, weights = pool(features, labels, len(text_cov), mode, ignore_index, divide=True)
+    return *covariance(means, mass, text_cov, bank, decay, metric), mass, weights
+
+
+def pooled_loss_backward(
+    grad_loss: Tensor,
+    new_bank: Tensor,
+    gram: Tensor,
+    centre: Tensor,
+    mass: Tensor,
+    weights: Tensor,
+    labels: Tensor,
+    out: Tensor,
+    mode: str,
+    ignore_index: int,
+) -> Tensor:
+    """Gradient of the loss by the features, written into ``out`` (N, C, h, w)."""
+    gradient = covariance_backward(grad_loss, new_bank, mass, gram, centre)
+    return _spread(gradient / _divisor(mass)[:, None], weights, out)
+
+
+def _spread(gradient: Tensor, weights: Tensor, out: Tensor) -> Tensor:
+    """(K, C) and (N, K, h·w) -> Σ_c W_c g_c in ``out`` (N, C, h, w)."""
+    by_channel = gradient.T.expand(len(weights), -1, -1)  # (N, C, K)
+    if out.is_contiguous() and out.dtype == gradient.dtype:
+        torch.bmm(by_channel, weights, out=out.view(*out.shape[:2], -1))
+        return out
+    return out.copy_(torch.bmm(by_channel, weights).view(out.shape))
+
+
+def _distance(
+    pixel_cov: Tensor, text_cov: Tensor, present: Tensor, metric: str
 ) -> tuple[Tensor, Tensor]:
-    """Loss () and new bank (K, C) of checked inputs."""
-    present = mass > 0
-    if bank is None:
-        vectors, old = means, torch.zeros_like(means)
-    else:
-        old = bank.detach()
-        vectors = decay * old + (1 - decay) * means
-    # torch.where, not a product: a NaN in an absent class's row must not spread
-    new_bank = torch.where(present[:, None], vectors, old).detach()
-    pixel_cov = class_covariance(torch.where(present[:, None], vectors, 0))
-    on_present = present[:, None] & present[None, :]
-    text_cov = torch.where(on_present, text_cov.detach(), 0)
-    return _distance(pixel_cov, text_cov, present, metric), new_bank
-
-
-def _distance(pixel_cov: Tensor, text_cov: Tensor, present: Tensor, metric: str) -> Tensor:
-    """Both covariances are (K, K) and 0 outside the present classes."""
+    """Loss and its derivative by ``pixel_cov``; both are 0 outside the present classes."""
     if metric == "cosine":
+        pixel, text = pixel_cov.flatten(), text_cov.flatten()
         # two roots instead of one: the product of the squares could leave float32's range
-        pixel_norm = (pixel_cov.square().sum() + EPSILON).sqrt()
-        text_norm = (text_cov.square().sum() + EPSILON).sqrt()
-        similarity = (pixel_cov * text_cov).sum() / (pixel_norm * text_norm)
-        return present.any() * (1 - similarity)
+        pixel_norm = (pixel.dot(pixel) + EPSILON).sqrt()
+        text_norm = (text.dot(text) + EPSILON).sqrt()
+        similarity = pixel.dot(text) / (pixel_norm * text_norm)
+        slope = (similarity / pixel_norm) * pixel_cov - text_cov / text_norm
+        return present.any() * (1 - similarity), slope / pixel_norm
     difference = pixel_cov - text_cov
-    total = difference.abs().sum() if metric == "l1" else difference.square().sum()
-    return total / present.sum().clamp_min(1).square()
+    pairs = present.sum().clamp_min(1).square()
+    if metric == "l1":
+        return difference.abs().sum() / pairs, difference.sign() / pairs
+    return difference.square().sum() / pairs, 2 * difference / pairs
 
 
-def class_weights(
+def nearest_weights(
+    labels: Tensor,
+    size: tuple[int, int],
+    num_classes: int,
+    mode: str,
+    ignore_index: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """1 where the label sampled for a cell is the class, (N, K, h·w)."""
+    rows = _sample_positions(labels.shape[1], size[0], labels.device)
+    columns = _sample_positions(labels.shape[2], size[1], labels.device)
+    sampled = labels.index_select(1, rows).index_select(2, columns).flatten(1)
+    classes = torch.arange(num_classes, device=labels.device)
+    weights = (sampled[:, None] == classes[:, None]).to(dtype)
+    if 0 <= ignore_index < num_classes:
+        weights[:, ignore_index] = 0
+    return weights
+
+
+def soft_weights(
     labels: Tensor,
     size: tuple[int, int],
     num_classes: int,
@@ -82,7 +175,7 @@ def class_weights(
     nothing of size K·H·W is made.
 
     Returns:
-        (N, h·w, K).
+        (N, K, h·w).
     """
     n, height, width = labels.shape
     h, w = size
@@ -92,42 +185,29 @@ def class_weights(
     for cell, share in zip(cells, shares, strict=True):
         by_column.scatter_add_(2, bins + cell * (num_classes + 1), share.expand(n, height, width))
     rows = _axis_matrix(height, h, mode, dtype, labels.device)  # (h, H)
-    with torch.autocast(labels.device.type, enabled=False):
-        weights = rows @ by_column  # (N, h, w·(K+1))
-    return weights.view(n, h * w, num_classes + 1)[..., :num_classes]
+    weights = rows @ by_column  # (N, h, w·(K+1))
+    return weights.view(n, h * w, num_classes + 1)[..., :num_classes].transpose(1, 2).contiguous()
 
 
-def _nearest_sums(
-    features: Tensor, labels: Tensor, num_classes: int, ignore_index: int
-) -> tuple[Tensor, Tensor]:
-    _, channels, h, w = features.shape
-    rows = _sample_positions(labels.shape[1], h, labels.device)
-    columns = _sample_positions(labels.shape[2], w, labels.device)
-    sampled = labels[:, rows[:, None], columns]  # (N, h, w)
-    index = _class_index(sampled, num_classes, ignore_index).flatten()
-    cells = features.permute(0, 2, 3, 1).reshape(-1, channels)  # (N·h·w, C)
-    # adding rows, unlike a product with one-hot rows, keeps a NaN within its class; row K takes
-    # what is not counted and is dropped
-    sums = cells.new_zeros(num_classes + 1, channels).index_add(0, index, cells)
-    mass = cells.new_zeros(num_classes + 1).index_add(0, index, cells.new_ones(index.shape))
-    return sums[:num_classes], mass[:num_classes]
+def _weighted_sums(flat: Tensor, weights: Tensor) -> Tensor:
+    """(N, C, q) and (N, K, q) -> (K, C), summed over images and cells."""
+    if not flat.is_cpu:
+        return _guarded_sums(flat, weights)
+    sums = torch.bmm(weights, flat.transpose(1, 2)).sum(dim=0)
+    # 0 · NaN is NaN: a NaN or infinity spreads over all classes of its channel. Those channels are
+    # made again; elsewhere than on a CPU, to find them would wait for the device
+    spread = (sums - sums).sum(dim=0).isnan().nonzero().flatten()
+    if not len(spread):
+        return sums
+    return sums.index_copy(1, spread, _guarded_sums(flat.index_select(1, spread), weights))
 
 
-def _weighted_sums(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    flat = features.flatten(2)  # (N, C, h·w)
+def _guarded_sums(flat: Tensor, weights: Tensor) -> Tensor:
+    """The same for any values: the product sees finite ones, classes that met another get NaN."""
     finite = flat.isfinite()
-    # 0 · NaN is NaN, so products see finite values only and the classes that met another are marked
-    # after
-    with torch.autocast(features.device.type, enabled=False):
-        sums = _pool(torch.where(finite, flat, 0), weights)
-        spoilt = _pool((~finite).to(flat.dtype), weights) > 0
-    sums = sums + torch.where(spoilt, torch.nan, 0)
-    return sums, weights.sum(dim=(0, 1))
-
-
-def _pool(flat: Tensor, weights: Tensor) -> Tensor:
-    """(N, C, q) and (N, q, K) -> (K, C), summed over images and cells."""
-    return (flat @ weights).sum(dim=0).T
+    clean = torch.bmm(weights, torch.where(finite, flat, 0).transpose(1, 2)).sum(dim=0)
+    spoilt = torch.bmm(weights, (~finite).to(flat.dtype).transpose(1, 2)).sum(dim=0) > 0
+    return torch.where(spoilt, torch.nan, clean)
 
 
 def _class_index(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
@@ -138,6 +218,20 @@ def _class_index(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
 
 
 def _sample_positions(length: int, cells: int, device: torch.device) -> Tensor:
+    # a CUDA graph owns what is made while it is captured, so on a GPU nothing is kept
+    return (
+        _kept_positions(length, cells)
+        if device.type == "cpu"
+        else _positions(length, cells, device)
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_positions(length: int, cells: int) -> Tensor:
+    return _positions(length, cells, torch.device("cpu"))
+
+
+def _positions(length: int, cells: int, device: torch.device) -> Tensor:
     # float32 linspace then truncation, so that rounding is that of the published code
     return torch.linspace(0, length - 1, cells, dtype=torch.float32, device=device).long()
 
@@ -177,5 +271,6 @@ def _axis_matrix(
     return torch.zeros(cells, length, dtype=dtype, device=device).scatter_add_(0, index, share)
 
 
-def _accumulation_dtype(tensor: Tensor) -> torch.dtype:
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+def _divisor(mass: Tensor) -> Tensor:
+    """An absent class divides 0 by 1, so that neither its mean nor its gradient is 0/0."""
+    return torch.where(mass > 0, mass, 1)

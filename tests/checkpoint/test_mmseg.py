@@ -76,8 +76,10 @@ def test_extras_are_left_out_with_a_notice(network, released, caplog):
     caplog.set_level("INFO", "copt_d2.checkpoint")
     for name in ("cls_head.weight", "proj_head.0.bias", "decode_head.auxiliary_head.x"):
         released["state_dict"][f"model.{name}"] = torch.ones(1)
+    released["state_dict"]["project.bias"] = torch.ones(1)  # beside the networks
     assert set(convert_mmseg(released)) == set(network.state_dict())
-    assert "proj_head.0.bias" in caplog.text
+    for name in ("proj_head.0.bias", "project.bias"):
+        assert caplog.text.count(name) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from copt_d2.data import register_dataset
-from copt_d2.data.datasets import datasets_named
+from copt_d2.data.datasets import datasets_named, target_images
 from copt_d2.data.label_spaces import CAMVID, CITYSCAPES, CITYSCAPES_TRAIN_IDS, SYNTHIA
 from copt_d2.data.layouts import Layout
 from copt_d2.errors import InputError
@@ -62,6 +62,15 @@ def test_target_needs_no_label_folder(folder):
     assert len(DatasetCatalog.get("camvid_dusk_train")) == 1
 
 
+def test_a_labelled_set_needs_no_labels_as_target(folder):
+    folder.touch("cityscapes/leftImg8bit/train/bonn/bonn_000000_000019_leftImg8bit.png")
+    name = "cityscapes_fine_sem_seg_train"
+    with pytest.raises(InputError, match="has no label file"):
+        datasets_named("DATASETS.TRAIN", (name,))
+    (entry,) = datasets_named("DATASETS.TARGET", (name,), target_images)
+    assert set(entry) == {"file_name", "image_id", "dataset"}
+
+
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(
         InputError, match=r"DATASETS.TRAIN .*'gta_sem_seg_trian'.*gta_sem_seg_train"
@@ -106,6 +115,8 @@ def test_users_can_register_a_layout_or_a_function(folder):
         register_dataset("own_layout", layout, CITYSCAPES, evaluation_classes=(0, 2))
         register_dataset("own_list", lambda: [{"file_name": "x", "image_id": "x"}], CAMVID)
         register_dataset("own_list", lambda: [{"file_name": "y", "image_id": "y"}], CITYSCAPES)
+        labelled = [{"file_name": "z", "image_id": "z", "sem_seg_file_name": "z.png"}]
+        register_dataset("own_labelled_list", lambda: labelled, CITYSCAPES)
         listed = datasets_named("DATASETS.TEST", ("own_layout", "own_list"))
         assert [entry["file_name"] for entry in listed] == [
             str(folder.root / "own/rgb/night/a_rgb.png"),
@@ -115,7 +126,9 @@ def test_users_can_register_a_layout_or_a_function(folder):
         assert listed[0]["sem_seg_file_name"].endswith("own/gt/night/a_ids.png")
         assert MetadataCatalog.get("own_layout").evaluation_classes == [0, 2]
         assert len(MetadataCatalog.get("own_list").stuff_classes) == 19
+        for entry in target_images("own_layout") + target_images("own_labelled_list"):
+            assert set(entry) == {"file_name", "image_id"}
     finally:
-        for name in ("own_layout", "own_list"):
+        for name in ("own_layout", "own_list", "own_labelled_list"):
             DatasetCatalog.remove(name)
             MetadataCatalog.remove(name)

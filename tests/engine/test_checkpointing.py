@@ -14,6 +14,7 @@ from copt_d2.engine.checkpointing import (
 )
 from copt_d2.errors import InputError
 
+LEGACY = {"_use_new_zipfile_serialization": False}
 EMPTY = {"optimizer": {}, "scheduler": {}, "data": {}, "config": ""}
 STATE = {"model": {"weight": torch.arange(300.0)}, **EMPTY}
 
@@ -176,7 +177,10 @@ def test_student_of_every_kind_of_file(tmp_path):
     torch.save(training, tmp_path / "training.pth")
     torch.save(state, tmp_path / "bare.pth")
     save_file(state, tmp_path / "bare.safetensors")
-    for name, steps in (("training.pth", 7), ("bare.pth", None), ("bare.safetensors", None)):
+    # as mmcv's publishing script writes files
+    torch.save(state, tmp_path / "legacy.pth", **LEGACY)
+    files = ("bare.pth", None), ("bare.safetensors", None), ("legacy.pth", None)
+    for name, steps in (("training.pth", 7), *files):
         nn.init.zeros_(target.weight)
         assert load_student_weights(target, str(tmp_path / name)) == steps
         assert torch.equal(target.weight, source.weight)
@@ -188,6 +192,9 @@ def test_student_that_does_not_fit(tmp_path):
         load_student_weights(nn.Linear(3, 5), str(tmp_path / "two.pth"))
     with pytest.raises(InputError, match=r"count than the config: bias is unknown here$"):
         load_student_weights(nn.Linear(3, 2, bias=False), str(tmp_path / "two.pth"))
+    torch.save({"patch_embed1.proj.weight": torch.ones(1)}, tmp_path / "mit_b5.pth")
+    with pytest.raises(InputError, match=r"mit_b5.pth holds a MiT encoder alone: set MODEL.MIT."):
+        load_student_weights(nn.Linear(3, 2), str(tmp_path / "mit_b5.pth"))
     (tmp_path / "broken.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"broken\.safetensors cannot be read"):
         load_student_weights(nn.Linear(3, 2), str(tmp_path / "broken.safetensors"))

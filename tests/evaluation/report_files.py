@@ -38,7 +38,8 @@ def config(benchmark="gta2cs", method="CoPT", seed=0, **changes):
         **{"MODEL.UDA.PHASES": phases, "MODEL.UDA.FEATURE_LOSSES": losses},
         **{"MODEL.HRDA.ENABLED": hrda, "MODEL.BACKBONE.NAME": "build_mit_backbone"},
         **{"MODEL.MIT.VARIANT": "b5", "INPUT.CROP.SIZE": [1024, 1024] if hrda else [512, 512]},
-        **{"MODEL.COPT.METRIC": "cosine", "MODEL.COPT.ENCODER": "clip_vit_b32"},
+        **{"MODEL.COPT.METRIC": "cosine", "MODEL.COPT.ENCODER": "open_clip:ViT-B-32"},
+        "MODEL.COPT.TEMPLATES": "",
         **{key.replace("__", "."): value for key, value in changes.items()},
     }
     nested = {}

@@ -224,7 +224,8 @@ def write_gradients(rank, port, config, overrides, output):
     everyone = [None, None]
     torch.distributed.all_gather_object(everyone, losses)
     if rank == 0:
-        torch.save({"losses": everyone, "gradients": found}, output)
+        bank = model.feature_losses["copt"].memory_bank
+        torch.save({"losses": everyone, "gradients": found, "bank": bank}, output)
     torch.distributed.destroy_process_group()
 
 

@@ -104,6 +104,14 @@ def test_unknown_data_set(error_line, tmp_path):
         ({"MODEL__SEM_SEG_HEAD__NUM_CLASSES": 19}, ("NUM_CLASSES is 19", "11 classes")),
         ({"SOLVER__MAX_ITER": 0}, ("SOLVER.MAX_ITER is 0; it must be 1 or more",)),
         ({"MODEL__UDA__MASK_RATIO": 1.5}, ("MODEL.UDA.MASK_RATIO is 1.5", "between 0 and 1")),
+        (
+            {"MODEL__BACKBONE__NAME": "build_mit_backbone", "MODEL__BACKBONE__FREEZE_AT": 2},
+            ("MODEL.BACKBONE.FREEZE_AT is 2", "MiT is trained as a whole"),
+        ),
+        (
+            {"MODEL__HRDA__ENABLED": True, "INPUT__CROP__SIZE": [60, 64]},
+            ("INPUT.CROP.SIZE is (60, 64)", "multiples of 8"),
+        ),
         ({"MODEL__UDA__MASK_BLOCK_SIZE": 128}, ("MASK_BLOCK_SIZE is 128", "INPUT.CROP.SIZE")),
         ({"INPUT__CROP__SIZE": "[0, 64]"}, ("INPUT.CROP.SIZE",)),
         ({"SOLVER__IMS_PER_BATCH": 0}, ("SOLVER.IMS_PER_BATCH is 0",)),

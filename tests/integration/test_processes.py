@@ -1,5 +1,6 @@
 """Two processes: the gradients of one with the whole batch, exact resume, and how they end."""
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,9 @@ import pytest
 import torch
 from command_line import SCRIPT, SMALL, SMOKE
 from comparing import differences, final_state, metrics
+from detectron2.data import MetadataCatalog
+
+from copt_d2.text import write_bank
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +31,7 @@ def port():
 def overrides_for_gradients(output):
     options = {
         **SMALL,
-        "MODEL.UDA.FEATURE_LOSSES": "('FeatureDistanceLoss',)",
+        "MODEL.UDA.FEATURE_LOSSES": "('FeatureDistanceLoss','CoPTLoss')",
         "MODEL.UDA.FEATURE_DISTANCE.WEIGHT": 1.0,
         "MODEL.UDA.PSEUDO_THRESHOLD": 0.9,
         "MODEL.UDA.TEACHER_ALPHA": 0.0,
@@ -38,7 +42,11 @@ def overrides_for_gradients(output):
 
 
 def test_two_processes_give_the_gradients_of_one(start, port, tmp_path):
-    overrides = overrides_for_gradients(tmp_path)
+    bank = tmp_path / "bank.safetensors"
+    overrides = [*overrides_for_gradients(tmp_path), "MODEL.COPT.TEXT_BANK", str(bank)]
+    names = MetadataCatalog.get("camvid_day_train").stuff_classes
+    description = {"class_names": json.dumps(names), "templates": "[]", "encoder": "test"}
+    write_bank(bank, torch.randn(len(names), 8), {**description, "averaging": "none"})
     file = tmp_path / "gradients.pth"
     ranks = [
         start(in_process.write_gradients, rank, port, str(SMOKE), overrides, file)
@@ -63,6 +71,11 @@ def test_two_processes_give_the_gradients_of_one(start, port, tmp_path):
     # the parts differ, so a weight or divisor of one process alone would not pass
     assert first["loss_source_feature_distance"] > 0
     assert second["loss_source_feature_distance"] == 0
+    # both have the covariance loss of the whole batch, and its centroids
+    assert first["loss_source_copt"] == second["loss_source_copt"]
+    bank = model.feature_losses["copt"].memory_bank
+    assert bank.any()
+    torch.testing.assert_close(found["bank"], bank, rtol=1e-5, atol=1e-6)
     pseudo = model.teacher.pseudo_labels
     shares = [
         pseudo(in_process.part_of(source, target, in_process.draw_step(), images)[1]).weights.max()
@@ -98,6 +111,7 @@ def pair(start, arguments, port, tmp_path):
 
 def test_pair_of_processes_resumes_exactly(pair, tmp_path):
     options = {"TEST__EVAL_PERIOD": 2, "SOLVER__LOG_PERIOD": 1, "SOLVER__WARMUP_ITERS": 0}
+    options["MODEL__COPT__SYNC_CLASS_FEATURES"] = False  # a bank for each process
     main = in_process.train_net.main
     assert pair(in_process.stop_at_5, tmp_path / "resumed", **options)[0] == [1, 1]
     assert pair(main, tmp_path / "resumed", "--resume", **options)[0] == [0, 0]

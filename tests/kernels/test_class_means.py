@@ -248,3 +248,26 @@ def test_accumulates_in_float32_under_autocast(mode):
     with torch.autocast("cpu", torch.bfloat16):
         means, _ = copt_kernels.class_means(features, labels, 3, mode=mode)
     assert torch.equal(means, expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_sums_are_means_times_mass(mode):
+    features, labels = draw(2, 5, 3, 4, 11, 9, 4)
+    means, mass = copt_kernels.class_means(features, labels, 4, mode=mode)
+    sums, same_mass = copt_kernels.class_sums(features.requires_grad_(), labels, 4, mode=mode)
+    torch.testing.assert_close(sums, means * mass[:, None])
+    assert torch.equal(mass, same_mass)
+    assert torch.autograd.gradcheck(
+        lambda f: copt_kernels.class_sums(f, labels, 4, mode=mode)[0], features
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nan_that_comes_back_for_an_absent_class_reaches_no_cell(mode):
+    features, labels = draw(1, 3, 2, 2, 6, 6, 2)
+    features.requires_grad_()
+    means, mass = copt_kernels.class_means(features, labels, 4, mode=mode)
+    (means / mass[:, None])[:2].sum().backward(retain_graph=True)  # 0 / 0 behind both classes
+    wanted, features.grad = features.grad, None
+    (means / mass[:, None]).nan_to_num().sum().backward()
+    assert torch.equal(features.grad, wanted)

@@ -5,6 +5,7 @@ import logging
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import copt_kernels
 import pytest
@@ -83,8 +84,10 @@ def test_class_covariance_names_what_does_not_fit(vectors):
         copt_kernels.class_covariance(vectors)
 
 
-@pytest.mark.parametrize(("backend", "message"), [("triton", "torch"), ("cuda", "unknown backend")])
-def test_absent_backends_are_refused_by_argument_and_by_variable(backend, message, monkeypatch):
+@pytest.mark.parametrize(
+    ("backend", "message"), [("triton", "needs CUDA tensors, got cpu"), ("cuda", "unknown backend")]
+)
+def test_unusable_backends_are_refused_by_argument_and_by_variable(backend, message, monkeypatch):
     with pytest.raises(ValueError, match=message):
         copt_kernels.class_means(FEATURES, LABELS, 3, backend=backend)
     with pytest.raises(ValueError, match=message):
@@ -112,3 +115,16 @@ def test_imports_neither_detectron2_nor_the_main_package():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "set()"
+
+
+def test_second_import_under_the_folders_name_does_no_harm():
+    """transformers looks for a package `kernels`, and finds this folder from within a checkout."""
+    code = "import copt_kernels, kernels; print(kernels.class_means is copt_kernels.class_means)"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert result.stdout.strip() == "False"

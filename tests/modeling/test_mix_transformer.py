@@ -69,9 +69,20 @@ def test_any_size_is_rounded_up():
     ]
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (9, 40), (100, 20)])
+def test_images_smaller_than_a_cell_of_the_keys(height, width):
+    network = MixTransformer("b0").eval()
+    with torch.no_grad():
+        maps = network(torch.randn(1, 3, height, width))
+    assert maps["res2"].shape[-2:] == (math.ceil(height / 4), math.ceil(width / 4))
+    assert maps["res5"].shape[-2:] == (math.ceil(height / 32), math.ceil(width / 32))
+    assert all(stage.isfinite().all() for stage in maps.values())
+
+
 def test_drop_path_rates_grow_over_all_blocks():
     network = MixTransformer("b1", drop_path_rate=0.7)
-    rates = [block.drop_path_rate for n in range(1, 5) for block in getattr(network, f"block{n}")]
+    blocks = [block for n in range(1, 5) for block in getattr(network, f"block{n}")]
+    rates = [block.drop_path.drop_prob for block in blocks]
     assert rates == pytest.approx([0.1 * n for n in range(8)])
 
 
@@ -145,7 +156,7 @@ def test_wrong_weights_and_variants_are_named(mit_cfg, tmp_path):
     with pytest.raises(InputError, match=r"norm3.bias is missing there, and 0 more"):
         build_backbone(mit_cfg)
     torch.save({**stored, "norm3.bias": bias[:3], "extra": bias}, file)
-    with pytest.raises(InputError, match=r"extra is unknown here, and 1 more"):
+    with pytest.raises(InputError, match=r"extra is unknown here, and 1 more: .*convert_weights"):
         build_backbone(mit_cfg)
     mit_cfg.MODEL.MIT.VARIANT = "b9"
     with pytest.raises(InputError, match=r"MODEL.MIT.VARIANT is 'b9'; there are b0, b1"):

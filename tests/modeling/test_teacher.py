@@ -5,7 +5,7 @@ import torch
 from timm.layers import DropPath
 from torch import nn
 
-from copt_d2.modeling import EncoderDecoder, TimmBackbone
+from copt_d2.modeling import EncoderDecoder, MixTransformer, TimmBackbone
 from copt_d2.modeling.teacher import EMATeacher, ema_momentum
 from copt_d2.structures import DomainBatch
 
@@ -113,6 +113,17 @@ def test_frozen_batch_norms_stay_frozen():
     paths = [m for m in modules if isinstance(m, DropPath)]
     assert paths
     assert not any(m.training for m in paths)
+
+
+def test_no_block_of_mit_is_left_out():
+    teacher = EMATeacher(EncoderDecoder(MixTransformer("b0", drop_path_rate=0.9), nn.Identity()))
+    teacher.train()
+    images = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        first, second = (teacher.network.backbone(images)["res5"] for _ in range(2))
+        whole = copy.deepcopy(teacher.network.backbone).eval()(images)["res5"]
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, whole)
 
 
 def test_statistics_are_the_batchs_own_and_nothing_is_random():

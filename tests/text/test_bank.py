@@ -17,7 +17,7 @@ NAMES = ["road", "tree", "car"]
 
 @pytest.fixture
 def patched_encoder(monkeypatch, word_count_encoder):
-    monkeypatch.setattr(bank_module, "build_encoder", lambda name: word_count_encoder)
+    monkeypatch.setattr(bank_module, "build_encoder", lambda *arguments: word_count_encoder)
     return word_count_encoder
 
 

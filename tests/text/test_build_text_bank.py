@@ -2,10 +2,13 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from copt_d2.errors import InputError
 from copt_d2.modeling.text_bank import load_text_bank
 from copt_d2.text import bank as bank_module
+from copt_d2.text.similarity import draw_similarity, similarity_table
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +38,34 @@ def test_command_line_writes_what_training_reads(tool, config, tmp_path, capsys)
     row = next(line for line in printed.splitlines() if "pavement" in line).split()
     assert row[:2] == ["1", "pavement"]
     assert row[2:] == [f"{value:.2f}" for value in unit @ unit[1]]
+    assert f"drawn in {tmp_path / 'bank.png'}" in printed
+    assert Image.open(tmp_path / "bank.png").size[0] > 300
+
+
+def test_many_classes_have_a_table_of_neighbours():
+    rows = torch.randn(31, 6)
+    rows[30] = rows[4] + 1e-3 * torch.randn(6)
+    names = [f"class{k}" for k in range(31)]
+    lines = similarity_table(rows, names).splitlines()
+    assert lines[2 + 4].split()[:4] == ["4", "class4", "class30", "1.00"]
+    assert all(len(line.split()) == 12 for line in lines[2:])
+    assert len(similarity_table(rows[:30], names[:30]).splitlines()[2].split()) == 32
+
+
+def test_a_picture_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere/b\.png: cannot write the picture"):
+        draw_similarity(torch.randn(3, 4), ["a", "b", "c"], tmp_path / "nowhere" / "b.png")
 
 
 def test_overrides_of_the_command_line_count(
     tool, config, tmp_path, monkeypatch, word_count_encoder
 ):
-    monkeypatch.setattr(bank_module, "build_encoder", lambda name: word_count_encoder)
+    monkeypatch.setattr(bank_module, "build_encoder", lambda *arguments: word_count_encoder)
     out = tmp_path / "bank.safetensors"
     overrides = ["MODEL.COPT.CLASS_NAMES", "['hen']", "MODEL.COPT.TARGET_DOMAINS", "()"]
     tool.main(["--config-file", str(config), "--out", str(out), *overrides])
     assert len(word_count_encoder.prompts) == 15
     assert load_file(out)["text_embeddings"].shape == (1, 3)
-
-
-def test_one_class_has_a_table_too(tool):
-    assert "1.00" in tool.similarity_table(torch.tensor([[1.0, 2.0, 4.0]]), ["road"])
 
 
 def test_class_names_come_from_the_first_source_data_set(tool, text_cfg):

@@ -6,6 +6,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,6 +41,14 @@ def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
     keep = 1 - rate
     kept = torch.floor(keep + torch.rand(len(x), 1, 1, dtype=x.dtype, device=x.device))
     return x / keep * kept
+
+
+class StochasticDepth(DropPath):
+    """`drop_path` as a module of timm's kind, by which the teacher finds and switches it off."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, tokens, C) -> (N, tokens, C)."""
+        return drop_path(x, self.drop_prob, self.training)
 
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
@@ -85,7 +94,11 @@ class EfficientAttention(nn.Module):
         batch, count, channels = tokens.shape
         queries = self.q(tokens).view(batch, count, self.heads, -1).transpose(1, 2)
         if self.reduction > 1:
-            tokens = self.norm(to_tokens(self.sr(to_map(tokens, size))))
+            maps = to_map(tokens, size)
+            if min(size) < self.reduction:  # less than a coarse cell: zeros to the right and below
+                missing = [max(self.reduction - side, 0) for side in size]
+                maps = F.pad(maps, (0, missing[1], 0, missing[0]))
+            tokens = self.norm(to_tokens(self.sr(maps)))
         # (N, coarse tokens, 2, heads, d) -> keys and values (N, heads, coarse tokens, d)
         pairs = self.kv(tokens).view(batch, -1, 2, self.heads, channels // self.heads)
         keys, values = pairs.permute(2, 0, 3, 1, 4)
@@ -128,13 +141,12 @@ class Block(nn.Module):
         self.attn = EfficientAttention(channels, heads, reduction)
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
         self.mlp = MixFFN(channels)
-        self.drop_path_rate = drop_path_rate
+        self.drop_path = StochasticDepth(drop_path_rate)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, h * w, C) -> (N, h * w, C)."""
         for norm, branch in ((self.norm1, self.attn), (self.norm2, self.mlp)):
-            change = branch(norm(tokens), size)
-            tokens = tokens + drop_path(change, self.drop_path_rate, self.training)
+            tokens = tokens + self.drop_path(branch(norm(tokens), size))
         return tokens
 
 
@@ -217,7 +229,8 @@ def load_mit_weights(network: MixTransformer, file: str) -> None:
     if wrong:
         raise InputError(
             f"MODEL.MIT.WEIGHTS {file} is of another variant or layout: {wrong[0]}, and "
-            f"{len(wrong) - 1} more"
+            f"{len(wrong) - 1} more: set MODEL.MIT.VARIANT, or convert another layout with "
+            "tools/convert_weights.py --part mit"
         )
     network.load_state_dict(state)
 

@@ -3,13 +3,14 @@
 from typing import Any
 
 import torch
-from copt_kernels import class_covariance, class_means, covariance_loss
+from copt_kernels import class_covariance, class_sums, covariance_loss, pooled_covariance_loss
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import Backbone
 from torch import Tensor
 
 from ...errors import InputError
 from ...structures import SegOutput
+from ..across_processes import process_count, sum_over_processes
 from ..text_bank import load_text_bank
 from .base import LOSS_REGISTRY, FeatureLoss, training_metadata
 
@@ -31,6 +32,8 @@ class CoPTLoss(FeatureLoss):
         bank_init: "zeros": updates start from 0 (released code); "first": a class's first update
             copies its centroid, with the full gradient instead of (1 - decay) of it.
         weight: factor of the loss in ``on_output``.
+        sync_class_features: with several processes, centroids and memory bank are those of the
+            whole batch.
 
     Attributes:
         memory_bank: (K, C) float32; a row of zeros has not been updated. Changed by ``forward`` in
@@ -53,6 +56,7 @@ class CoPTLoss(FeatureLoss):
         pooling: str = "nearest",
         bank_init: str = "zeros",
         weight: float = 1.0,
+        sync_class_features: bool = True,
     ) -> None:
         super().__init__()
         _check_choice("metric", metric, ("cosine", "l1", "l2"))
@@ -71,6 +75,7 @@ class CoPTLoss(FeatureLoss):
         self.pooling = pooling
         self.bank_init = bank_init
         self.weight = weight
+        self.sync_class_features = sync_class_features
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, encoder: Backbone) -> dict[str, Any]:
@@ -93,6 +98,7 @@ class CoPTLoss(FeatureLoss):
             "pooling": options.POOLING,
             "bank_init": options.BANK_INIT,
             "weight": options.WEIGHT,
+            "sync_class_features": options.SYNC_CLASS_FEATURES,
         }
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
@@ -105,28 +111,36 @@ class CoPTLoss(FeatureLoss):
         Returns:
             () float32; 0 with zero gradient where no class is present.
         """
-        means, mass = class_means(features, labels, len(self.memory_bank), mode=self.pooling)
-        dtype = self.memory_bank.dtype  # not that of float64 features
-        means, mass = means.to(dtype), mass.to(dtype)
-        if self.decay == 0.0:
-            return covariance_loss(means, mass, self.text_covariance, metric=self.metric)[0]
-        if self.bank_init == "first":
-            # 0 · decay + (1 - decay) · means / (1 - decay): a row that is still 0 becomes the
-            # centroid
-            unseen = (self.memory_bank == 0).all(dim=1, keepdim=True)
-            means = torch.where(unseen, means / (1 - self.decay), means)
-        loss, new_bank = covariance_loss(
-            means,
-            mass,
-            self.text_covariance,
-            self.memory_bank,
-            decay=self.decay,
-            metric=self.metric,
-        )
-        if self.training:
+        bank = None if self.decay == 0.0 else self.memory_bank
+        options = {"decay": self.decay, "metric": self.metric}
+        if torch.float64 in (features.dtype, self.memory_bank.dtype):
+            features = features.to(self.memory_bank.dtype)
+        if self.bank_init == "first" or (self.sync_class_features and process_count() > 1):
+            means, mass = self._centroids(features, labels, bank)
+            loss, new_bank = covariance_loss(means, mass, self.text_covariance, bank, **options)
+        else:
+            loss, new_bank = pooled_covariance_loss(
+                features, labels, self.text_covariance, bank, mode=self.pooling, **options
+            )
+        if self.training and bank is not None:
             with torch.no_grad():
                 self.memory_bank.copy_(new_bank)
         return loss
+
+    def _centroids(
+        self, features: Tensor, labels: Tensor, bank: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Centroids (K, C) and mass (K,), summed over the processes before the division."""
+        sums, mass = class_sums(features, labels, len(self.memory_bank), mode=self.pooling)
+        if self.sync_class_features:
+            sums, mass = sum_over_processes(sums), sum_over_processes(mass)
+        means = sums / torch.where(mass > 0, mass, 1)[:, None]
+        if bank is not None and self.bank_init == "first":
+            # 0 · decay + (1 - decay) · means / (1 - decay): a row that is still 0 becomes the
+            # centroid
+            unseen = (bank == 0).all(dim=1, keepdim=True)
+            means = torch.where(unseen, means / (1 - self.decay), means)
+        return means, mass
 
     def on_output(self, output: SegOutput, labels: Tensor) -> Tensor:
         """The weighted loss (), see ``FeatureLoss.on_output``."""

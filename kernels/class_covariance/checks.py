@@ -1,0 +1,78 @@
+"""What a caller can get wrong, said with the shapes."""
+
+import torch
+from torch import Tensor
+
+METRICS = ("cosine", "l1", "l2")
+LABEL_DTYPES = (torch.uint8, torch.int32, torch.int64)
+
+
+def checked_labels(features: Tensor, labels: Tensor) -> Tensor:
+    """Labels as (N, H, W), after checking both tensors."""
+
+    def fail(problem: str) -> None:
+        both = f"got features {describe(features)} and labels {describe(labels)}"
+        raise ValueError(f"{problem}, {both}")
+
+    if features.dim() != 4 or not features.is_floating_point():
+        fail("features must be a float (N, C, h, w)")
+    if labels.dtype not in LABEL_DTYPES:
+        fail("labels must be uint8, int32 or int64")
+    if labels.dim() == 4 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dim() != 3:
+        fail("labels must be (N, H, W) or (N, 1, H, W)")
+    if labels.shape[0] != features.shape[0] or labels.device != features.device:
+        fail("features and labels must share N and device")
+    if 0 in features.shape[1:] or 0 in labels.shape[1:]:
+        fail("only the batch may be empty")
+    return labels
+
+
+def check_label_range(labels: Tensor, num_classes: int, ignore_index: int) -> None:
+    """Waits for the device."""
+    values = labels.long()
+    wrong = ((values < 0) | (values >= num_classes)) & (values != ignore_index)
+    if wrong.any():
+        found = values[wrong].unique()[:5].tolist()
+        raise ValueError(
+            f"labels must lie in [0, {num_classes}) or be {ignore_index}, found {found}"
+        )
+
+
+def check_loss_options(decay: float, metric: str) -> None:
+    """Of ``covariance_loss``."""
+    if not 0.0 <= decay <= 1.0:
+        raise ValueError(f"decay must lie in [0, 1], got {decay}")
+    check_choice("metric", metric, METRICS)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """``value`` of the argument ``name`` must be one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}, expected one of {', '.join(choices)}")
+
+
+def check_fit(
+    tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]], dtype: torch.dtype
+) -> None:
+    """Each must have its shape, ``dtype`` and the device of the first, whose shape is right."""
+
+    def fail(problem: str) -> None:
+        given = [f"{name} {describe(t)}" for name, t in tensors.items() if t is not None]
+        raise ValueError(f"{problem}, got {', '.join(given)}")
+
+    first, *_ = tensors
+    for name, shape in shapes.items():
+        tensor = tensors[name]
+        if tensor is None:
+            continue
+        if tuple(tensor.shape) != shape:
+            fail(f"{name} must be {shape}")
+        if tensor.dtype != dtype or tensor.device != tensors[first].device:
+            fail(f"{name} must have the dtype and device of {first}")
+
+
+def describe(tensor: Tensor) -> str:
+    """Shape, dtype and device."""
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"

@@ -1,0 +1,314 @@
+"""The operators as PyTorch knows them: schema, implementation, shapes and gradient of each.
+
+``torch.ops.copt_kernels.pool``, ``covariance`` and ``pooled_loss`` are differentiable; each has its
+backward as an operator of its own. ``torch.compile`` and ``torch.export`` take them as they are.
+``implementation(backend)`` is the one place that maps a backend's name to its module.
+"""
+
+import functools
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LIBRARY = "copt_kernels"
+SCHEMAS = {
+    "pool": "(Tensor features, Tensor labels, SymInt num_classes, str mode, int ignore_index,"
+    " bool divide, str backend) -> (Tensor, Tensor, Tensor)",
+    "pool_backward": "(Tensor gradient, Tensor labels, Tensor mass, Tensor weights, SymInt[] size,"
+    " ScalarType dtype, bool channels_last, str mode, int ignore_index, bool divide, str backend)"
+    " -> Tensor",
+    "covariance": "(Tensor means, Tensor mass, Tensor text_cov, Tensor? bank, float decay,"
+    " str metric, str backend) -> (Tensor, Tensor, Tensor, Tensor)",
+    "covariance_backward": "(Tensor grad_loss, Tensor new_bank, Tensor mass, Tensor gram,"
+    " Tensor centre, str backend) -> Tensor",
+    "pooled_loss": "(Tensor features, Tensor labels, Tensor text_cov, Tensor? bank, str mode,"
+    " int ignore_index, float decay, str metric, str backend)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "pooled_loss_backward": "(Tensor grad_loss, Tensor new_bank, Tensor gram, Tensor centre,"
+    " Tensor mass, Tensor weights, Tensor labels, SymInt[] size, ScalarType dtype,"
+    " bool channels_last, str mode, int ignore_index, str backend) -> Tensor",
+}
+
+
+@functools.cache
+def implementation(backend: str) -> ModuleType:
+    """``torch_impl`` or ``triton_impl``; triton is imported when it is first needed."""
+    return importlib.import_module(f".{backend}_impl", __package__)
+
+
+def accumulation_dtype(tensor: Tensor) -> torch.dtype:
+    """float64 for float64 input, else float32, also under autocast."""
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def without_autocast(function: Callable) -> Callable:
+    """Autocast would reach into an operator and round its matrix products."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> Any:
+        device = arguments[0].device.type
+        if not torch.is_autocast_enabled(device):
+            return function(*arguments)
+        with torch.autocast(device, enabled=False):
+            return function(*arguments)
+
+    return run
+
+
+def is_channels_last(features: Tensor) -> bool:
+    """Whether the gradient is better stored with the channels of a cell side by side."""
+    return features.shape[1] > 1 and features.stride(1) == 1
+
+
+def empty_gradient(
+    size: list[int], dtype: torch.dtype, channels_last: bool, device: torch.device
+) -> Tensor:
+    """Memory for the gradient by features of ``size``."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty(size, dtype=dtype, device=device, memory_format=layout)
+
+
+# ---- what runs --------------------------------------------------------------------------------
+
+
+def _pool(
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    mode: str,
+    ignore_index: int,
+    divide: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return implementation(backend).pool(features, labels, num_classes, mode, ignore_index, divide)
+
+
+def _pool_backward(
+    gradient: Tensor,
+    labels: Tensor,
+    mass: Tensor,
+    weights: Tensor,
+    size: list[int],
+    dtype: torch.dtype,
+    channels_last: bool,
+    mode: str,
+    ignore_index: int,
+    divide: bool,
+    backend: str,
+) -> Tensor:
+    out = empty_gradient(size, dtype, channels_last, gradient.device)
+    return implementation(backend).pool_backward(
+        gradient, labels, mass, weights, out, mode, ignore_index, divide
+    )
+
+
+def _covariance(
+    means: Tensor,
+    mass: Tensor,
+    text_cov: Tensor,
+    bank: Tensor | None,
+    decay: float,
+    metric: str,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return implementation(backend).covariance(means, mass, text_cov, bank, decay, metric)
+
+
+def _covariance_backward(
+    grad_loss: Tensor, new_bank: Tensor, mass: Tensor, gram: Tensor, centre: Tensor, backend: str
+) -> Tensor:
+    return implementation(backend).covariance_backward(grad_loss, new_bank, mass, gram, centre)
+
+
+def _pooled_loss(
+    features: Tensor,
+    labels: Tensor,
+    text_cov: Tensor,
+    bank: Tensor | None,
+    mode: str,
+    ignore_index: int,
+    decay: float,
+    metric: str,
+    backend: str,
+) -> tuple[Tensor, ...]:
+    return implementation(backend).pooled_loss(
+        features, labels, text_cov, bank, mode, ignore_index, decay, metric
+    )
+
+
+def _pooled_loss_backward(
+    grad_loss: Tensor,
+    new_bank: Tensor,
+    gram: Tensor,
+    centre: Tensor,
+    mass: Tensor,
+    weights: Tensor,
+    labels: Tensor,
+    size: list[int],
+    dtype: torch.dtype,
+    channels_last: bool,
+    mode: str,
+    ignore_index: int,
+    backend: str,
+) -> Tensor:
+    out = empty_gradient(size, dtype, channels_last, grad_loss.device)
+    return implementation(backend).pooled_loss_backward(
+        grad_loss, new_bank, gram, centre, mass, weights, labels, out, mode, ignore_index
+    )
+
+
+# ---- shapes, for torch.compile ----------------------------------------------------------------
+
+
+def _pool_shapes(
+    features: Tensor, labels: Tensor, num_classes: int, mode: str, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    n, channels, h, w = features.shape
+    dtype = accumulation_dtype(features)
+    # the Triton kernels sample again in the backward pass, instead
+    sampled = mode == "nearest" and rest[-1] == "triton"
+    weights = (0,) if sampled else (n, num_classes, h * w)
+    return (
+        features.new_empty(num_classes, channels, dtype=dtype),
+        features.new_empty(num_classes, dtype=dtype),
+        features.new_empty(weights, dtype=dtype),
+    )
+
+
+def _pool_backward_shapes(
+    gradient: Tensor,
+    labels: Tensor,
+    mass: Tensor,
+    weights: Tensor,
+    size: list[int],
+    dtype: torch.dtype,
+    channels_last: bool,
+    *_: Any,
+) -> Tensor:
+    return empty_gradient(size, dtype, channels_last, gradient.device)
+
+
+def _covariance_shapes(means: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    k, channels = means.shape
+    return (
+        means.new_empty(()),
+        means.new_empty(k, channels),
+        means.new_empty(k, k),
+        means.new_empty(k),
+    )
+
+
+def _covariance_backward_shapes(grad_loss: Tensor, new_bank: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(new_bank)
+
+
+def _pooled_loss_shapes(
+    features: Tensor, labels: Tensor, text_cov: Tensor, bank: Tensor | None, mode: str, *rest: Any
+) -> tuple[Tensor, ...]:
+    pooled, mass, weights = _pool_shapes(features, labels, text_cov.shape[0], mode, rest[-1])
+    return *_covariance_shapes(pooled), mass, weights
+
+
+def _pooled_loss_backward_shapes(
+    grad_loss: Tensor,
+    new_bank: Tensor,
+    gram: Tensor,
+    centre: Tensor,
+    mass: Tensor,
+    weights: Tensor,
+    labels: Tensor,
+    size: list[int],
+    dtype: torch.dtype,
+    channels_last: bool,
+    *_: Any,
+) -> Tensor:
+    return empty_gradient(size, dtype, channels_last, grad_loss.device)
+
+
+# ---- gradients ---------------------------------------------------------------------------------
+# Only the first output of each passes a gradient. Zeros for the others are not made, as each would
+# be a launch on a GPU.
+
+
+def _keep_pool(ctx: Any, inputs: tuple, output: tuple) -> None:
+    features, labels, _, mode, ignore_index, divide, backend = inputs
+    _, mass, weights = output
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(labels, mass, weights)
+    ctx.like = (features.shape, features.dtype, is_channels_last(features))
+    ctx.options = (mode, ignore_index, divide, backend)
+
+
+def _pool_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if gradient is not None:
+        gradient = torch.ops.copt_kernels.pool_backward(
+            gradient, *ctx.saved_tensors, *ctx.like, *ctx.options
+        )
+    return gradient, None, None, None, None, None, None
+
+
+def _keep_covariance(ctx: Any, inputs: tuple, output: tuple) -> None:
+    _, new_bank, gram, centre = output
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(new_bank, inputs[1], gram, centre)
+    ctx.backend = inputs[-1]
+
+
+def _covariance_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if gradient is not None:
+        gradient = torch.ops.copt_kernels.covariance_backward(
+            gradient, *ctx.saved_tensors, ctx.backend
+        )
+    return gradient, None, None, None, None, None, None
+
+
+def _keep_pooled_loss(ctx: Any, inputs: tuple, output: tuple) -> None:
+    features, labels, _, _, mode, ignore_index, _, _, backend = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*output[1:], labels)
+    ctx.like = (features.shape, features.dtype, is_channels_last(features))
+    ctx.options = (mode, ignore_index, backend)
+
+
+def _pooled_loss_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if gradient is not None:
+        gradient = torch.ops.copt_kernels.pooled_loss_backward(
+            gradient, *ctx.saved_tensors, *ctx.like, *ctx.options
+        )
+    return gradient, None, None, None, None, None, None, None, None
+
+
+def _register() -> None:
+    for name, (schema, run, shapes) in OPERATORS.items():
+        torch.library.define(f"{LIBRARY}::{name}", schema)
+        torch.library.impl(f"{LIBRARY}::{name}", ("cpu", "cuda"), without_autocast(run))
+        torch.library.register_fake(f"{LIBRARY}::{name}", shapes)
+    for name, (gradient, keep) in GRADIENTS.items():
+        torch.library.register_autograd(f"{LIBRARY}::{name}", gradient, setup_context=keep)
+
+
+OPERATORS = {
+    "pool": (SCHEMAS["pool"], _pool, _pool_shapes),
+    "pool_backward": (SCHEMAS["pool_backward"], _pool_backward, _pool_backward_shapes),
+    "covariance": (SCHEMAS["covariance"], _covariance, _covariance_shapes),
+    "covariance_backward": (
+        *(SCHEMAS["covariance_backward"], _covariance_backward, _covariance_backward_shapes),
+    ),
+    "pooled_loss": (SCHEMAS["pooled_loss"], _pooled_loss, _pooled_loss_shapes),
+    "pooled_loss_backward": (
+        *(SCHEMAS["pooled_loss_backward"], _pooled_loss_backward, _pooled_loss_backward_shapes),
+    ),
+}
+GRADIENTS = {
+    "pool": (_pool_gradient, _keep_pool),
+    "covariance": (_covariance_gradient, _keep_covariance),
+    "pooled_loss": (_pooled_loss_gradient, _keep_pooled_loss),
+}
+# In a checkout this folder can also be imported as `kernels`, and is: transformers looks for a
+# package of that name. The operators exist once.
+if not hasattr(torch.ops.copt_kernels, "pool"):
+    _register()

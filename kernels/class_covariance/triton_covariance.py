@@ -1,0 +1,191 @@
+"""Triton kernels of the covariance loss and of the whole loss's backward pass.
+
+Names as in ``triton_pooling.py``; derived in ``README.md`` §3.
+"""
+
+import triton
+import triton.language as tl
+
+from .triton_pooling import block_of_cells, nearest_class, offsets_of
+
+
+@triton.jit
+def _pair_sum(matrix):
+    return tl.sum(tl.sum(matrix, 1), 0)
+
+
+@triton.jit
+def _sign(matrix):
+    """-1, 0 or 1; NaN stays."""
+    return tl.where(matrix > 0, 1.0, tl.where(matrix < 0, -1.0, matrix))
+
+
+@triton.jit
+def covariance_kernel(
+    pooled, mass, text_cov, bank, new_bank, products, sums, counter, loss, gram, centre, total_mass,
+    channels, decay, epsilon,
+    K: tl.constexpr, KP: tl.constexpr, SPLITS: tl.constexpr, HAS_BANK: tl.constexpr,
+    DIVIDE: tl.constexpr, METRIC: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr,
+):  # fmt: skip
+    """Eqs. 8-10: memory bank, covariance, loss and its gradient by the covariance, in one launch.
+
+    ``pooled`` (SPLITS, K, C) and ``mass`` (SPLITS, K) are sums of parts, or means with one split.
+    Each program takes a block of channels, writes the block's part of the bank, its products
+    centred on the block's own mean (K x K) and its sums (K). The program that finishes last puts
+    the parts together (README §3) and has the loss; ``counter`` must be 0 before.
+    """
+    block = tl.program_id(0)
+    classes = tl.arange(0, KP)
+    real = classes < K
+    other = tl.arange(0, KP)
+    channel = block * BLOCK_C + tl.arange(0, BLOCK_C)
+    offsets = classes[:, None] * channels + channel[None, :]
+    inside = real[:, None] & (channel < channels)[None, :]
+    vector = tl.zeros([KP, BLOCK_C], tl.float32)
+    count = tl.zeros([KP], tl.float32)
+    count_other = tl.zeros([KP], tl.float32)
+    for split in tl.static_range(SPLITS):
+        vector += tl.load(pooled + split * K * channels + offsets, mask=inside, other=0.0)
+        count += tl.load(mass + split * K + classes, mask=real, other=0.0)
+        count_other += tl.load(mass + split * K + other, mask=other < K, other=0.0)
+    present = count > 0
+    if DIVIDE:
+        vector = vector / tl.where(present, count, 1.0)[:, None]
+        if block == 0:
+            tl.store(total_mass + classes, count, mask=real)
+    old = tl.zeros([KP, BLOCK_C], tl.float32)
+    if HAS_BANK:
+        old = tl.load(bank + offsets, mask=inside, other=0.0)
+        vector = decay * old + (1 - decay) * vector
+    tl.store(new_bank + offsets, tl.where(present[:, None], vector, old), mask=inside)
+
+    vector = tl.where(inside & present[:, None], vector, 0.0)
+    total = tl.sum(vector, 1)
+    mean = total / tl.minimum(channels - block * BLOCK_C, BLOCK_C)
+    centred = tl.where(inside & present[:, None], vector - mean[:, None], 0.0)
+    product = tl.dot(centred, tl.trans(centred), input_precision=PRECISION)
+    tile = classes[:, None] * KP + other[None, :]
+    tl.store(products + block * (KP * KP) + tile, product)
+    tl.store(sums + block * KP + classes, total)
+
+    tl.debug_barrier()  # all threads have stored before one of them tells
+    finished = tl.atomic_add(counter, 1, sem="acq_rel")
+    if finished == BLOCKS - 1:
+        total = tl.zeros([KP], tl.float32)
+        total_other = tl.zeros([KP], tl.float32)
+        matrix = tl.zeros([KP, KP], tl.float32)
+        for part in tl.static_range(BLOCKS):  # unrolled: all loads wait at the same time
+            total += tl.load(sums + part * KP + classes)
+            total_other += tl.load(sums + part * KP + other)
+            matrix += tl.load(products + part * (KP * KP) + tile)
+        mean = total / channels
+        mean_other = total_other / channels
+        for part in tl.static_range(BLOCKS):
+            size = tl.minimum(channels - part * BLOCK_C, BLOCK_C)
+            shift = tl.load(sums + part * KP + classes) / size - mean
+            shift_other = tl.load(sums + part * KP + other) / size - mean_other
+            matrix += size * shift[:, None] * shift_other[None, :]
+        pixel = matrix / (channels - 1)
+
+        both = present[:, None] & (count_other > 0)[None, :]
+        pixel = tl.where(both, pixel, 0.0)
+        place = classes[:, None] * K + other[None, :]
+        text = tl.load(text_cov + place, mask=both, other=0.0)
+        # the products are symmetric, so only the symmetric part of the slope has an effect
+        turned = tl.load(text_cov + other[None, :] * K + classes[:, None], mask=both, other=0.0)
+        number = tl.sum(tl.where(present, 1.0, 0.0), 0)
+        if METRIC == "cosine":
+            pixel_norm = tl.sqrt(_pair_sum(pixel * pixel) + epsilon)
+            text_norm = tl.sqrt(_pair_sum(text * text) + epsilon)
+            cosine = _pair_sum(pixel * text) / (pixel_norm * text_norm)
+            value = tl.where(number > 0, 1 - cosine, 0.0)
+            slope = cosine * (pixel / pixel_norm) - 0.5 * (text + turned) / text_norm
+            slope = slope / pixel_norm
+        else:
+            pairs = tl.maximum(number * number, 1.0)
+            if METRIC == "l1":
+                value = _pair_sum(tl.abs(pixel - text)) / pairs
+                slope = 0.5 * (_sign(pixel - text) + _sign(pixel - turned)) / pairs
+            else:
+                value = _pair_sum((pixel - text) * (pixel - text)) / pairs
+                slope = (2 * pixel - text - turned) / pairs
+        scale = 2.0 / (channels - 1)
+        if HAS_BANK:
+            scale = scale * (1 - decay)
+        tl.store(loss, value)
+        matrix_inside = real[:, None] & (other < K)[None, :]
+        tl.store(gram + place, tl.where(both, scale * slope, 0.0), mask=matrix_inside)
+        tl.store(centre + classes, mean, mask=real)
+
+
+@triton.jit
+def _mean_gradient(
+    grad_loss, new_bank, mass, gram, centre, channel, channels,
+    K: tl.constexpr, KP: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """dL/dmean (KP, channels of the program) = gram · X, 0 for absent classes (README §3)."""
+    classes = tl.arange(0, KP)
+    other = tl.arange(0, KP)
+    real = classes < K
+    present = tl.load(mass + classes, mask=real, other=0.0) > 0
+    inside = present[:, None] & (channel < channels)[None, :]
+    vector = tl.load(
+        new_bank + classes[:, None] * channels + channel[None, :], mask=inside, other=0.0
+    )
+    mean = tl.load(centre + classes, mask=real, other=0.0)
+    centred = tl.where(inside, vector - mean[:, None], 0.0)
+    square = real[:, None] & (other < K)[None, :]
+    slope = tl.load(gram + classes[:, None] * K + other[None, :], mask=square, other=0.0)
+    result = tl.dot(slope, centred, input_precision=PRECISION) * tl.load(grad_loss)
+    return tl.where(inside, result, 0.0)
+
+
+@triton.jit
+def covariance_backward_kernel(
+    grad_loss, new_bank, mass, gram, centre, out, channels,
+    K: tl.constexpr, KP: tl.constexpr, PRECISION: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """dL/dmeans (K, C)."""
+    channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
+    gradient = _mean_gradient(
+        grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION
+    )
+    classes = tl.arange(0, KP)
+    inside = (classes < K)[:, None] & (channel < channels)[None, :]
+    tl.store(out + classes[:, None] * channels + channel[None, :], gradient, mask=inside)
+
+
+@triton.jit
+def pooled_loss_backward_kernel(
+    grad_loss, new_bank, mass, gram, centre, labels, weights, out,
+    channels, sn, sc, sh, sw, ln, lh, lw,
+    last_row, row_step, last_column, column_step, ignore_index,
+    h: tl.constexpr, w: tl.constexpr, K: tl.constexpr, PLANE: tl.constexpr,
+    KP: tl.constexpr, SOFT: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
+):  # fmt: skip
+    """dL/dfeatures at once: dL/dmeans of a few channels, divided by mass, spread over cells."""
+    image, cell, inside = block_of_cells(tl.program_id(0), h, w, BLOCK_Q)
+    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    gradient = _mean_gradient(
+        grad_loss, new_bank, mass, gram, centre, channel, channels, K, KP, PRECISION
+    )
+    classes = tl.arange(0, KP)
+    count = tl.load(mass + classes, mask=classes < K, other=0.0)
+    gradient = gradient / tl.where(count > 0, count, 1.0)[:, None]
+    if SOFT:
+        of_class = weights + image * (K * h * w) + classes[:, None] * (h * w) + cell[None, :]
+        share = tl.load(of_class, mask=(classes < K)[:, None] & inside[None, :], other=0.0)
+        value = tl.dot(tl.trans(gradient), share, input_precision=PRECISION)
+    else:
+        label = nearest_class(
+            labels, image, cell, inside, ln, lh, lw,
+            last_row, row_step, last_column, column_step, ignore_index, h, w, K,
+        )  # fmt: skip
+        index = tl.broadcast_to(tl.maximum(label, 0)[None, :], [BLOCK_C, BLOCK_Q])
+        value = tl.gather(tl.trans(gradient), index, 1)
+        value = tl.where((label >= 0)[None, :], value, 0.0)
+    place = out + image * sn + offsets_of(channel, cell, sc, sh, sw, w, PLANE)
+    inside_channels = (channel < channels)[:, None]
+    tl.store(place, value.to(out.dtype.element_ty), mask=inside[None, :] & inside_channels)

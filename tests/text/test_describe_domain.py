@@ -1,0 +1,179 @@
+"""tools/describe_domain.py from the command line to a bank."""
+
+import base64
+import io
+import json
+
+import pytest
+from chat_server import answers, fails, serve
+from PIL import Image
+
+from copt_d2.text import domain_templates, load_template_lists
+
+ANSWER = "Here you are:\n1. soft shadows\n2. **In dim light**: few lamps.\n3. a dark sky"
+TEMPLATES = ["{} with soft shadows", "{} in dim light", "{} with a dark sky"]
+
+
+@pytest.fixture(scope="module")
+def tool(load_tool):
+    return load_tool("describe_domain")
+
+
+@pytest.fixture
+def describe(tool, tmp_path, monkeypatch, capsys):
+    """Runs the tool: exit status, standard output, lines of standard error."""
+    for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("copt_d2.text.language_models.sleep", lambda seconds: None)
+
+    def run(*arguments):
+        status = tool.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "new" / "words.json"
+
+
+@pytest.fixture
+def pasted(tmp_path):
+    path = tmp_path / "answer.txt"
+    path.write_text(ANSWER, encoding="utf-8")
+    return path
+
+
+def test_a_pasted_answer_becomes_a_list(describe, out, pasted):
+    status, printed, errors = describe("night street", "--out", out, "--from-text", pasted)
+    assert status == 0
+    assert load_template_lists(out) == {"night street": TEMPLATES}
+    assert printed.splitlines()[:3] == TEMPLATES
+    assert f"wrote 3 templates as 'night street' to {out}" in printed
+    assert errors == ["left out: Here you are:", "left out: few lamps."]
+    note = json.loads(out.read_text())["_about night street"]
+    assert note["answer"] == ANSWER
+    assert note["answered_by"] == "pasted by hand"
+    assert "what makes a night street image look night street" in note["question"]
+
+
+def test_a_second_domain_joins_the_file(describe, out, pasted):
+    describe("night street", "--out", out, "--from-text", pasted)
+    describe("sunny street", "--out", out, "--from-text", pasted, "--name", "sun")
+    assert list(load_template_lists(out)) == ["night street", "sun"]
+    assert domain_templates(("sun",), ("night street",), out) == TEMPLATES
+
+
+def test_a_list_is_replaced_only_on_demand(describe, out, pasted):
+    describe("fog", "--out", out, "--from-text", pasted)
+    before = out.read_bytes()
+    pasted.write_text("- grey air")
+    status, _, errors = describe("fog", "--out", out, "--from-text", pasted)
+    assert (status, len(errors)) == (1, 1)
+    assert "has a list 'fog': add --replace" in errors[0]
+    assert out.read_bytes() == before
+    assert describe("fog", "--out", out, "--from-text", pasted, "--replace")[0] == 0
+    assert load_template_lists(out) == {"fog": ["{} with grey air"]}
+
+
+def test_standard_input_is_a_text_too(describe, out, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(ANSWER))
+    assert describe("fog", "--out", out, "--from-text", "-")[0] == 0
+    assert load_template_lists(out) == {"fog": TEMPLATES}
+
+
+@pytest.mark.parametrize("flags", [[], ["--stream"]], ids=["whole", "stream"])
+def test_a_server_is_asked(describe, out, monkeypatch, tmp_path, flags):
+    picture = tmp_path / "night.png"
+    Image.new("RGBA", (2000, 500), (10, 20, 30, 255)).save(picture)
+    with serve(fails(429), answers(ANSWER)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+        arguments = ["night street", "--out", out, "--model", "tiny", *flags]
+        # the parser reads the environment when it is built
+        status, printed, errors = describe(*arguments, "--image", picture, picture)
+    assert status == 0
+    assert load_template_lists(out) == {"night street": TEMPLATES}
+    assert "sk-secret" not in printed + "".join(errors) + out.read_text()
+    content = server.requests[-1][2]["messages"][0]["content"]
+    assert content[0]["text"].startswith("The 2 attached image(s) show the domain.")
+    assert len(content) == 3
+    kind, _, data = content[1]["image_url"]["url"].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (1024, 256)
+    note = json.loads(out.read_text())["_about night street"]
+    assert note["answered_by"] == f"tiny at {server.url}"
+    assert note["images"] == ["night.png", "night.png"]
+
+
+def test_a_dry_run_asks_nobody_and_writes_nothing(describe, out):
+    with serve(answers(ANSWER)) as server:
+        status, printed, errors = describe(
+            *("night street", "--out", out, "--dry-run", "--model", "tiny"),
+            *("--base-url", server.url, "--api-key", "sk-secret"),
+        )
+    assert (status, errors, server.requests) == (0, [], [])
+    assert not out.parent.exists()
+    assert f"would ask tiny at {server.url}" in printed
+    assert "what makes a night street image look night street" in printed
+    assert f"would write the list 'night street' to {out}" in printed
+    assert "sk-secret" not in printed
+
+
+def test_an_answer_without_attributes_is_shown(describe, out, pasted):
+    pasted.write_text("I'm sorry, I can't help with that.")
+    status, _, errors = describe("fog", "--out", out, "--from-text", pasted)
+    assert status == 1
+    assert errors == [
+        "left out: I'm sorry, I can't help with that.",
+        "error: no attribute found in the answer (pasted by hand), shown above",
+    ]
+    assert not out.exists()
+
+
+def test_a_local_model_is_asked(describe, out, causal_lm_folder):
+    arguments = ("fog", "--out", out, "--local-model", causal_lm_folder, "--max-tokens", "20")
+    status, _, errors = describe(*arguments)
+    assert status in (0, 1)  # a random model babbles, and what it says is used or shown
+    assert (status == 0) == out.exists()
+    assert status == 0 or "no attribute found" in errors[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["", "--from-text", "{pasted}"], "the domain '' is empty"),
+        (["fog", "--from-text", "no.txt"], "--from-text no.txt: cannot be read"),
+        (["fog"], "name the language model with --model or OPENAI_MODEL"),
+        (["fog", "--model", "m"], "set OPENAI_API_KEY"),
+        (["fog", "--model", "m", "--base-url", "here"], "must begin with http"),
+        (["fog", "--model", "m", "--base-url", "http://x", "--image", "{pasted}"], "as an image"),
+        (["fog", "--from-text", "{pasted}", "--image", "x.png"], "--from-text asks nobody"),
+        (["fog", "--from-text", "{pasted}", "--local-model", "m"], "choose one of"),
+        (["fog", "--from-text", "{pasted}", "--count", "0"], "--count is 0"),
+        (["fog", "--from-text", "{pasted}", "--name", "_note"], "begin with _"),
+        (["fog", "--from-text", "{pasted}", "--out", "{folder}"], "is a folder"),
+        (["fog", "--from-text", "{pasted}", "--out", "{pasted}"], "not a JSON file"),
+        (["fog", "--from-text", "{pasted}", "--out", "{pasted}/x.json"], "cannot write"),
+        (["fog", "--from-text", "{pasted}", "--out", ""], "--out"),
+    ],
+)
+def test_what_cannot_work_is_said_in_a_line(describe, out, pasted, tmp_path, arguments, message):
+    filled = [
+        text.replace("{pasted}", str(pasted)).replace("{folder}", str(tmp_path))
+        for text in arguments
+    ]
+    if "--out" not in filled:
+        filled += ["--out", str(out)]
+    status, _, errors = describe(*filled)
+    assert status == 1
+    assert errors[-1].startswith("error: ")
+    assert message in errors[-1]
+    assert sum(line.startswith("error") for line in errors) == 1
+    assert not out.exists()
+
+
+def test_without_a_place_to_write(describe, pasted):
+    assert "--out is missing" in describe("fog", "--from-text", pasted)[2][-1]
