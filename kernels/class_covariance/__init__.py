@@ -55,8 +55,8 @@ def class_means(
     - ``bilinear``: the adjoint of bilinear upsampling (``align_corners=False``) of the class's
       mask, which gives exactly the mean of the upsampled features under the full-resolution mask.
 
-    A NaN or infinity in a counted cell reaches its class's mean and no other class's; in the soft
-    modes an infinity arrives as NaN. Cells that count for no class are never read into a mean.
+    A NaN or infinity in a counted cell reaches its class's mean and no other class's; PyTorch makes
+    NaN of an infinity. Cells that count for no class are never read into a mean.
 
     Args:
         features: (N, C, h, w) float, any strides; differentiable.

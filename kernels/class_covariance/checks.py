@@ -70,7 +70,8 @@ def check_fit(
         if tuple(tensor.shape) != shape:
             fail(f"{name} must be {shape}")
         if tensor.dtype != dtype or tensor.device != tensors[first].device:
-            fail(f"{name} must have the dtype and device of {first}")
+            wanted = str(dtype).removeprefix("torch.")
+            fail(f"{name} must be {wanted}, on the device of {first}")
 
 
 def describe(tensor: Tensor) -> str:
