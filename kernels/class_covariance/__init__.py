@@ -14,6 +14,7 @@ from .checks import (
     check_fit,
     check_label_range,
     check_loss_options,
+    check_reverse_mode,
     checked_labels,
     describe,
 )
@@ -204,6 +205,7 @@ def covariance_loss(
     k, c = means.shape
     tensors = {"means": means, "mass": mass, "text_cov": text_cov, "bank": bank}
     check_fit(tensors, {"mass": (k,), "text_cov": (k, k), "bank": (k, c)}, means.dtype)
+    check_reverse_mode(means)
     name = _backend(backend, means, k, MAX_COVARIANCE_CLASSES)
     loss, new_bank, *_ = torch.ops.copt_kernels.covariance(
         means,

@@ -232,3 +232,15 @@ def test_half_precision_features_take_a_float32_text_covariance():
     with pytest.raises(ValueError, match="text_cov must be float32, on the device of features"):
         copt_kernels.pooled_covariance_loss(features, labels, text_cov.half())
     copt_kernels.pooled_covariance_loss(features, labels, text_cov)
+
+
+def test_forward_mode_is_refused():
+    features, labels, text_cov, bank = inputs()
+    means, mass = copt_kernels.class_means(features, labels, 5)
+    for function, at in (
+        (lambda f: copt_kernels.class_means(f, labels, 5), features),
+        (lambda f: copt_kernels.pooled_covariance_loss(f, labels, text_cov, bank), features),
+        (lambda m: copt_kernels.covariance_loss(m, mass, text_cov, bank), means),
+    ):
+        with pytest.raises(ValueError, match="no forward-mode derivatives"):
+            torch.func.jvp(function, (at,), (at,))
