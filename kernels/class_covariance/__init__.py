@@ -14,6 +14,7 @@ from .checks import (
     check_fit,
     check_label_range,
     check_loss_options,
+    check_reverse_mode,
     checked_labels,
     describe,
 )
@@ -55,8 +56,8 @@ def class_means(
     - ``bilinear``: the adjoint of bilinear upsampling (``align_corners=False``) of the class's
       mask, which gives exactly the mean of the upsampled features under the full-resolution mask.
 
-    A NaN or infinity in a counted cell reaches its class's mean and no other class's; in the soft
-    modes an infinity arrives as NaN. Cells that count for no class are never read into a mean.
+    A NaN or infinity in a counted cell reaches its class's mean and no other class's; PyTorch makes
+    NaN of an infinity. Cells that count for no class are never read into a mean.
 
     Args:
         features: (N, C, h, w) float, any strides; differentiable.
@@ -204,6 +205,7 @@ def covariance_loss(
     k, c = means.shape
     tensors = {"means": means, "mass": mass, "text_cov": text_cov, "bank": bank}
     check_fit(tensors, {"mass": (k,), "text_cov": (k, k), "bank": (k, c)}, means.dtype)
+    check_reverse_mode(means)
     name = _backend(backend, means, k, MAX_COVARIANCE_CLASSES)
     loss, new_bank, *_ = torch.ops.copt_kernels.covariance(
         means,

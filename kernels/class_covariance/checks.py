@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 METRICS = ("cosine", "l1", "l2")
 LABEL_DTYPES = (torch.uint8, torch.int32, torch.int64)
@@ -26,7 +27,14 @@ def checked_labels(features: Tensor, labels: Tensor) -> Tensor:
         fail("features and labels must share N and device")
     if 0 in features.shape[1:] or 0 in labels.shape[1:]:
         fail("only the batch may be empty")
+    check_reverse_mode(features)
     return labels
+
+
+def check_reverse_mode(tensor: Tensor) -> None:
+    """In forward mode an operator without such a formula has derivative 0, without a word."""
+    if forward_ad.unpack_dual(tensor).tangent is not None:
+        raise ValueError("copt_kernels has no forward-mode derivatives, use the backward pass")
 
 
 def check_label_range(labels: Tensor, num_classes: int, ignore_index: int) -> None:
@@ -70,7 +78,8 @@ def check_fit(
         if tuple(tensor.shape) != shape:
             fail(f"{name} must be {shape}")
         if tensor.dtype != dtype or tensor.device != tensors[first].device:
-            fail(f"{name} must have the dtype and device of {first}")
+            wanted = str(dtype).removeprefix("torch.")
+            fail(f"{name} must be {wanted}, on the device of {first}")
 
 
 def describe(tensor: Tensor) -> str:

@@ -234,6 +234,27 @@ def _pooled_loss_backward_shapes(
 # be a launch on a GPU.
 
 
+class _Once(torch.autograd.Function):
+    """The value itself; its gradient is an error."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        raise RuntimeError("copt_kernels: differentiating twice is not supported")
+
+
+def _once(operator: Callable, *arguments: Any) -> Tensor:
+    """What a backward operator returns. A gradient of it would be wrong without a word, as what the
+    forward pass keeps is constant to autograd, so with ``create_graph=True`` it is an error.
+    """
+    with torch.no_grad():
+        result = operator(*arguments)
+    return _Once.apply(result.requires_grad_()) if torch.is_grad_enabled() else result
+
+
 def _keep_pool(ctx: Any, inputs: tuple, output: tuple) -> None:
     features, labels, _, mode, ignore_index, divide, backend = inputs
     _, mass, weights = output
@@ -245,8 +266,12 @@ def _keep_pool(ctx: Any, inputs: tuple, output: tuple) -> None:
 
 def _pool_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is not None:
-        gradient = torch.ops.copt_kernels.pool_backward(
-            gradient, *ctx.saved_tensors, *ctx.like, *ctx.options
+        gradient = _once(
+            torch.ops.copt_kernels.pool_backward,
+            gradient,
+            *ctx.saved_tensors,
+            *ctx.like,
+            *ctx.options,
         )
     return gradient, None, None, None, None, None, None
 
@@ -260,8 +285,8 @@ def _keep_covariance(ctx: Any, inputs: tuple, output: tuple) -> None:
 
 def _covariance_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is not None:
-        gradient = torch.ops.copt_kernels.covariance_backward(
-            gradient, *ctx.saved_tensors, ctx.backend
+        gradient = _once(
+            torch.ops.copt_kernels.covariance_backward, gradient, *ctx.saved_tensors, ctx.backend
         )
     return gradient, None, None, None, None, None, None
 
@@ -276,8 +301,12 @@ def _keep_pooled_loss(ctx: Any, inputs: tuple, output: tuple) -> None:
 
 def _pooled_loss_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if gradient is not None:
-        gradient = torch.ops.copt_kernels.pooled_loss_backward(
-            gradient, *ctx.saved_tensors, *ctx.like, *ctx.options
+        gradient = _once(
+            torch.ops.copt_kernels.pooled_loss_backward,
+            gradient,
+            *ctx.saved_tensors,
+            *ctx.like,
+            *ctx.options,
         )
     return gradient, None, None, None, None, None, None, None, None
 

@@ -60,7 +60,7 @@ def covariance(
     else:
         vectors, old, share = torch.lerp(bank, means, 1 - decay), bank, 1 - decay
     # torch.where, not a product: a NaN in an absent class's row must not spread
-    new_bank = torch.where(present, vectors, old)
+    new_bank = torch.where(present, vectors, old).contiguous()  # it has the strides of its inputs
     vectors = torch.where(present, vectors, 0)
     centre = vectors.mean(dim=1)
     centred = vectors - centre[:, None]
@@ -117,7 +117,7 @@ def _spread(gradient: Tensor, weights: Tensor, out: Tensor) -> Tensor:
     """(K, C) and (N, K, h·w) -> Σ_c W_c g_c in ``out`` (N, C, h, w)."""
     by_channel = gradient.T.expand(len(weights), -1, -1)  # (N, C, K)
     if out.is_contiguous() and out.dtype == gradient.dtype:
-        torch.bmm(by_channel, weights, out=out.view(*out.shape[:2], -1))
+        torch.bmm(by_channel, weights, out=out.flatten(2))  # a view, also without images
         return out
     return out.copy_(torch.bmm(by_channel, weights).view(out.shape))
 

@@ -152,7 +152,7 @@ def _pool(
     """Sums (splits, K, C) and masses (splits, K) of parts of the cells, and weights."""
     n, channels, h, w = features.shape
     options = {"dtype": torch.float32, "device": features.device}
-    block_c, block_q, block_k = _pool_blocks(features, num_classes)
+    block_c, block_q, block_k = pool_blocks(features, num_classes, mode)
     blocks_of_channels, tasks = triton.cdiv(channels + 1, block_c), _tasks(features, block_q)
     # enough programs to fill a GPU, none without cells
     splits = _power_of_two(tasks, 1, _power_of_two(512 // blocks_of_channels, 1, 16))
@@ -174,13 +174,15 @@ def _pool(
     return sums, masses, weights
 
 
-def _pool_blocks(features: Tensor, num_classes: int) -> tuple[int, int, int]:
-    """Channels, cells and classes of one program: small ones where there is little to do."""
+def pool_blocks(features: Tensor, num_classes: int, mode: str) -> tuple[int, int, int]:
+    """Channels, cells and classes of one program: small ones where there is little to do, and none
+    that need more shared memory than consumer GPUs have (99 KiB; weights are staged in it).
+    """
     n, channels, h, w = features.shape
     few = n * h * w <= 4096
     block_c = _power_of_two(channels + 1, 16, 16 if few else 64)
     block_q = _power_of_two(h * w, 16, 128 if few else 64)
-    return block_c, block_q, _power_of_two(num_classes, 32, 128)
+    return block_c, block_q, _power_of_two(num_classes, 32, 128 if few or mode == "nearest" else 64)
 
 
 def _tasks(features: Tensor, block_q: int) -> int:
@@ -218,7 +220,7 @@ def _covariance(
     """``covariance`` of parts (splits, K, C), which to ``divide`` by mass; and the whole mass."""
     splits, k, channels = pooled.shape
     padded = _padded(k)
-    block = _power_of_two(triton.cdiv(channels, 16), 32, 256 if padded == 32 else 128)
+    block = covariance_block(channels, padded)
     blocks = triton.cdiv(channels, block)
     options = {"dtype": torch.float32, "device": pooled.device}
     # of all blocks: products (padded, padded), then sums (padded)
@@ -235,6 +237,11 @@ def _covariance(
             **{"BLOCK_C": block, "BLOCKS": blocks},
         )
     return loss, new_bank, gram, centre, total_mass
+
+
+def covariance_block(channels: int, padded: int) -> int:
+    """Channels of one program: 16 programs, as far as shared memory allows (64 KiB)."""
+    return _power_of_two(triton.cdiv(channels, 16), 32, 128 if padded == 32 else 64)
 
 
 def _sizes(features: Tensor, num_classes: int) -> dict[str, int]:

@@ -65,6 +65,7 @@ def index_add(features, labels, text_cov, bank):
 def upsampled_means(features, labels, num_classes):
     """Means of the upsampled features under the full-resolution masks (the paper's future work)."""
     large = F.interpolate(features, labels.shape[1:], mode="bilinear", align_corners=False)
-    one_hot = [(labels == c).to(features.dtype) for c in range(num_classes)]
-    sums = [torch.einsum("nchw,nhw->c", large, mask) for mask in one_hot]
-    return torch.stack([s / mask.sum().clamp_min(1) for s, mask in zip(sums, one_hot, strict=True)])
+    inside = torch.where((labels >= 0) & (labels < num_classes), labels, num_classes)
+    one_hot = F.one_hot(inside.flatten(1), num_classes + 1)[..., :num_classes].to(features.dtype)
+    sums = torch.bmm(large.flatten(2), one_hot).sum(0).T
+    return sums / one_hot.sum((0, 1)).clamp_min(1)[:, None]

@@ -5,9 +5,11 @@ import re
 import subprocess
 import tempfile
 
+import torch
 import triton
 import triton.language as tl
 from copt_kernels.class_covariance import triton_covariance as covariance
+from copt_kernels.class_covariance import triton_impl
 from copt_kernels.class_covariance import triton_pooling as pooling
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -33,6 +35,16 @@ COVARIANCE = {
 SPREAD = {**CELLS, "KP": 32, "BLOCK_C": 16, "BLOCK_Q": 128}
 GATHER = {**CELLS, "DIVIDE": True, "BLOCK_C": 16, "BLOCK_Q": 64}
 WEIGHTS = {"h": 16, "w": 16, "K": 19, "BLOCK_K": 32, "BLOCK_W": 64, "ROWS": 16}
+# the largest that are launched: shared memory grows with them, not with the number of blocks
+MANY_CELLS = torch.empty(2, 512, 128, 128, device="meta")
+MOST = dict(
+    zip(
+        ("BLOCK_C", "BLOCK_Q", "BLOCK_K"),
+        triton_impl.pool_blocks(MANY_CELLS, 150, "area"),
+        strict=True,
+    )
+)
+MANY_CHANNELS = {"SPLITS": 1, "BLOCKS": 1, "METRIC": "cosine"}
 # name -> kernel, constants, options
 BUILDS = {
     "weights, area": (pooling.weights_kernel, {**WEIGHTS, "BILINEAR": False}, {}),
@@ -57,6 +69,11 @@ BUILDS = {
         {**POOL, "SOFT": True, "BLOCK_C": 64, "BLOCK_Q": 64, "SPLITS": 16},
         {"num_stages": 2},
     ),
+    "pool, soft, many cells and classes": (
+        pooling.pool_kernel,
+        {**POOL, "SOFT": True, "SPLITS": 16, "K": 150, **MOST},
+        {"num_stages": 2},
+    ),
     "combine": (
         pooling.combine_kernel,
         {"K": 19, "SPLITS": 4, "DIVIDE": True, "BLOCK_C": 256},
@@ -71,6 +88,20 @@ BUILDS = {
     ),
     "covariance, l1": (covariance.covariance_kernel, {**COVARIANCE, "METRIC": "l1"}, {}),
     "covariance, l2": (covariance.covariance_kernel, {**COVARIANCE, "METRIC": "l2"}, {}),
+    "covariance, many channels": (
+        covariance.covariance_kernel,
+        {**COVARIANCE, **MANY_CHANNELS, "BLOCK_C": triton_impl.covariance_block(8192, 32)},
+        {},
+    ),
+    "covariance, many channels and classes": (
+        covariance.covariance_kernel,
+        {
+            **COVARIANCE,
+            **MANY_CHANNELS,
+            **{"K": 64, "KP": 64, "BLOCK_C": triton_impl.covariance_block(8192, 64)},
+        },
+        {},
+    ),
     "covariance backward": (
         covariance.covariance_backward_kernel,
         {**PADDED, "BLOCK_C": 32},

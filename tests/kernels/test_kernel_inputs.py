@@ -62,8 +62,8 @@ def test_labels_out_of_range_raise_on_request_only():
         ((MEANS, MASS[:2], TEXT), "mass must be (4,), got means (4, 3) float32 on cpu, mass (2,)"),
         ((MEANS, MASS, TEXT[:3]), "text_cov must be (4, 4)"),
         ((MEANS, MASS, TEXT, BANK[:, :2]), "bank must be (4, 3)"),
-        ((MEANS, MASS.double(), TEXT), "mass must have the dtype and device of means"),
-        ((MEANS, MASS, TEXT, BANK.to("meta")), "bank must have the dtype and device of means"),
+        ((MEANS, MASS.double(), TEXT), "mass must be float32, on the device of means"),
+        ((MEANS, MASS, TEXT, BANK.to("meta")), "bank must be float32, on the device of means"),
     ],
 )
 def test_covariance_loss_names_what_does_not_fit(arguments, message):

@@ -39,6 +39,13 @@ def test_opcheck(mode, layout):
     opcheck(OPS.covariance_backward, (*kept, "torch"))
 
 
+def test_opcheck_of_transposed_inputs():
+    means, bank, text_cov = torch.randn(8, 5).T, torch.randn(8, 5).T, torch.randn(5, 5).T
+    for old in (bank, None):
+        arguments = (means.requires_grad_(), torch.ones(5), text_cov, old, 0.5, "l1", "torch")
+        opcheck(OPS.covariance, arguments)
+
+
 def two_losses(features, labels, text_cov, bank):
     """Two calls in one graph: by the separate functions and by the fused one."""
     means, mass = copt_kernels.class_means(features, labels, len(bank), mode="area")
@@ -167,7 +174,7 @@ def test_bank_after_four_steps_through_the_whole_loss():
     [
         (torch.zeros(4, 3), None, "text_cov must be (4, 4), got features (2, 8, 4, 3)"),
         (torch.zeros(4), None, "text_cov must be (4, 4)"),
-        (torch.zeros(4, 4).double(), None, "text_cov must have the dtype and device of features"),
+        (torch.zeros(4, 4).double(), None, "text_cov must be float32, on the device of features"),
         (torch.zeros(4, 4), torch.zeros(4, 9), "bank must be (4, 8)"),
         (torch.zeros(0, 0), None, "text_cov must be (K >= 1, K)"),
     ],
@@ -189,3 +196,51 @@ def test_no_shape_depends_on_data_away_from_the_cpu(mode):
         loss, new_bank, gram, centre, mass, weights = found
         kept = (loss, new_bank, gram, centre, mass, weights, labels, torch.empty_like(features))
         assert torch_impl.pooled_loss_backward(*kept, mode, 255).shape == (2, 7, 3, 4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_empty_batch_backward(mode):
+    features, labels = torch.zeros(0, 8, 4, 3), torch.zeros(0, 9, 7, dtype=torch.int64)
+    features.requires_grad_()
+    means, _ = copt_kernels.class_means(features, labels, 5, mode=mode)
+    loss, _ = copt_kernels.pooled_covariance_loss(features, labels, torch.eye(5), mode=mode)
+    (means.sum() + loss).backward()
+    assert loss.item() == 0
+    assert features.grad.shape == features.shape
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", ["class_means", "covariance_loss", "pooled_covariance_loss"])
+def test_second_derivatives_are_refused(name, layout):
+    features, labels, text_cov, bank = inputs()
+    features = features.contiguous(memory_format=layout).requires_grad_()
+    if name == "pooled_covariance_loss":
+        value, _ = copt_kernels.pooled_covariance_loss(features, labels, text_cov, bank)
+    else:
+        value, mass = copt_kernels.class_means(features, labels, 5)
+    if name == "covariance_loss":
+        value, _ = copt_kernels.covariance_loss(value, mass, text_cov, bank)
+    once = torch.autograd.grad(value.sum(), features, retain_graph=True)[0]
+    gradient = torch.autograd.grad(value.sum(), features, create_graph=True)[0]
+    assert torch.equal(gradient, once)
+    with pytest.raises(RuntimeError, match="differentiating twice is not supported"):
+        (value.sum() + gradient.square().sum()).backward()
+
+
+def test_half_precision_features_take_a_float32_text_covariance():
+    features, labels, text_cov, _ = inputs(dtype=torch.float16)
+    with pytest.raises(ValueError, match="text_cov must be float32, on the device of features"):
+        copt_kernels.pooled_covariance_loss(features, labels, text_cov.half())
+    copt_kernels.pooled_covariance_loss(features, labels, text_cov)
+
+
+def test_forward_mode_is_refused():
+    features, labels, text_cov, bank = inputs()
+    means, mass = copt_kernels.class_means(features, labels, 5)
+    for function, at in (
+        (lambda f: copt_kernels.class_means(f, labels, 5), features),
+        (lambda f: copt_kernels.pooled_covariance_loss(f, labels, text_cov, bank), features),
+        (lambda m: copt_kernels.covariance_loss(m, mass, text_cov, bank), means),
+    ):
+        with pytest.raises(ValueError, match="no forward-mode derivatives"):
+            torch.func.jvp(function, (at,), (at,))
