@@ -149,6 +149,11 @@ def pooled_covariance_loss(
     tensors = {"features": features, "text_cov": text_cov, "bank": bank}
     dtype = ops.accumulation_dtype(features)  # half precision is pooled in float32
     check_fit(tensors, {"text_cov": (k, k), "bank": (k, c)}, dtype)
+    if features.is_cuda and k > MAX_COVARIANCE_CLASSES:  # Triton pools, PyTorch does the rest
+        options = {"mode": mode, "ignore_index": ignore_index, "backend": backend}
+        means, mass = class_means(features, labels, k, **options)
+        options = {"decay": decay, "metric": metric, "backend": backend}
+        return covariance_loss(means, mass, text_cov, bank, **options)
     name = _backend(backend, features, k, MAX_COVARIANCE_CLASSES)
     loss, new_bank, *_ = torch.ops.copt_kernels.pooled_loss(
         features,

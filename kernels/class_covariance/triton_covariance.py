@@ -27,6 +27,7 @@ def covariance_kernel(
     K: tl.constexpr, KP: tl.constexpr, SPLITS: tl.constexpr, HAS_BANK: tl.constexpr,
     DIVIDE: tl.constexpr, METRIC: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr,
+    SPLITS_AHEAD: tl.constexpr, BLOCKS_AHEAD: tl.constexpr,
 ):  # fmt: skip
     """Eqs. 8-10: memory bank, covariance, loss and its gradient by the covariance, in one launch.
 
@@ -45,10 +46,12 @@ def covariance_kernel(
     vector = tl.zeros([KP, BLOCK_C], tl.float32)
     count = tl.zeros([KP], tl.float32)
     count_other = tl.zeros([KP], tl.float32)
-    for split in tl.static_range(SPLITS):
-        vector += tl.load(pooled + split * K * channels + offsets, mask=inside, other=0.0)
-        count += tl.load(mass + split * K + classes, mask=real, other=0.0)
-        count_other += tl.load(mass + split * K + other, mask=other < K, other=0.0)
+    for first in range(0, SPLITS, SPLITS_AHEAD):
+        for ahead in tl.static_range(SPLITS_AHEAD):  # unrolled: their loads wait at the same time
+            split = first + ahead
+            vector += tl.load(pooled + split * K * channels + offsets, mask=inside, other=0.0)
+            count += tl.load(mass + split * K + classes, mask=real, other=0.0)
+            count_other += tl.load(mass + split * K + other, mask=other < K, other=0.0)
     present = count > 0
     if DIVIDE:
         vector = vector / tl.where(present, count, 1.0)[:, None]
@@ -75,17 +78,21 @@ def covariance_kernel(
         total = tl.zeros([KP], tl.float32)
         total_other = tl.zeros([KP], tl.float32)
         matrix = tl.zeros([KP, KP], tl.float32)
-        for part in tl.static_range(BLOCKS):  # unrolled: all loads wait at the same time
-            total += tl.load(sums + part * KP + classes)
-            total_other += tl.load(sums + part * KP + other)
-            matrix += tl.load(products + part * (KP * KP) + tile)
+        for first in range(0, BLOCKS, BLOCKS_AHEAD):
+            for ahead in tl.static_range(BLOCKS_AHEAD):
+                part = first + ahead
+                total += tl.load(sums + part * KP + classes)
+                total_other += tl.load(sums + part * KP + other)
+                matrix += tl.load(products + part * (KP * KP) + tile)
         mean = total / channels
         mean_other = total_other / channels
-        for part in tl.static_range(BLOCKS):
-            size = tl.minimum(channels - part * BLOCK_C, BLOCK_C)
-            shift = tl.load(sums + part * KP + classes) / size - mean
-            shift_other = tl.load(sums + part * KP + other) / size - mean_other
-            matrix += size * shift[:, None] * shift_other[None, :]
+        for first in range(0, BLOCKS, BLOCKS_AHEAD):
+            for ahead in tl.static_range(BLOCKS_AHEAD):
+                part = first + ahead
+                size = tl.minimum(channels - part * BLOCK_C, BLOCK_C)
+                shift = tl.load(sums + part * KP + classes) / size - mean
+                shift_other = tl.load(sums + part * KP + other) / size - mean_other
+                matrix += size * shift[:, None] * shift_other[None, :]
         pixel = matrix / (channels - 1)
 
         both = present[:, None] & (count_other > 0)[None, :]

@@ -235,6 +235,8 @@ def _covariance(
             **{"K": k, "KP": padded, "SPLITS": splits, "HAS_BANK": bank is not None},
             **{"DIVIDE": divide, "METRIC": metric, "PRECISION": PRECISION},
             **{"BLOCK_C": block, "BLOCKS": blocks},
+            **{"SPLITS_AHEAD": tiles_ahead(splits, padded * block)},
+            **{"BLOCKS_AHEAD": tiles_ahead(blocks, padded * padded)},
         )
     return loss, new_bank, gram, centre, total_mass
 
@@ -272,6 +274,16 @@ def _padded(num_classes: int) -> int:
 
 def _power_of_two(number: int, least: int, most: int) -> int:
     return min(max(triton.next_power_of_2(max(number, 1)), least), most)
+
+
+def tiles_ahead(number: int, elements: int) -> int:
+    """Of ``number`` tiles, how many are loaded at once: a power of two that divides it, and few
+    enough to fit the registers (and to compile within seconds).
+    """
+    ahead = 1
+    while number % (2 * ahead) == 0 and 2 * ahead * elements <= 16384:
+        ahead *= 2
+    return ahead
 
 
 def _on_device_of(tensor: Tensor) -> Any:

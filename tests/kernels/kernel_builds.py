@@ -44,7 +44,7 @@ MOST = dict(
         strict=True,
     )
 )
-MANY_CHANNELS = {"SPLITS": 1, "BLOCKS": 1, "METRIC": "cosine"}
+MANY_CHANNELS = {"SPLITS": 16, "BLOCKS": 16, "METRIC": "cosine"}
 # name -> kernel, constants, options
 BUILDS = {
     "weights, area": (pooling.weights_kernel, {**WEIGHTS, "BILINEAR": False}, {}),
@@ -125,6 +125,10 @@ def build(name, target):
     kernel, constants, options = BUILDS[name]
     precision = "ieee" if target.startswith("gfx") else "tf32x3"
     constants = {**constants, "PRECISION": precision, "sw": 1, "lw": 1}
+    if kernel is covariance.covariance_kernel:
+        padded, block = constants["KP"], constants["BLOCK_C"]
+        constants["SPLITS_AHEAD"] = triton_impl.tiles_ahead(constants["SPLITS"], padded * block)
+        constants["BLOCKS_AHEAD"] = triton_impl.tiles_ahead(constants["BLOCKS"], padded * padded)
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     signature = {}
     for argument in kernel.arg_names:
