@@ -40,8 +40,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def config_class_names(cfg: CfgNode) -> list[ClassEntry]:
     """``MODEL.COPT.CLASS_NAMES``, or the class names of the first source data set."""
-    if cfg.MODEL.COPT.CLASS_NAMES:
-        return list(cfg.MODEL.COPT.CLASS_NAMES)
+    return list(cfg.MODEL.COPT.CLASS_NAMES) or data_set_class_names(cfg)
+
+
+def data_set_class_names(cfg: CfgNode) -> list[str]:
+    """The class names of the first source data set; [] without one where the config has its own."""
+    own = bool(cfg.MODEL.COPT.CLASS_NAMES)
+    if own and (not cfg.DATASETS.TRAIN or cfg.DATASETS.TRAIN[0] not in MetadataCatalog):
+        return []
     if not cfg.DATASETS.TRAIN:
         raise InputError(
             "no class names: set MODEL.COPT.CLASS_NAMES or DATASETS.TRAIN in the config"
@@ -61,16 +67,19 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         cfg = load_config(args.config_file, args.opts)
         class_names = config_class_names(cfg)
-        bank = make_text_bank(cfg, class_names, args.out)
+        picture = Path(args.out).with_suffix(".png")
+        if args.show and picture == Path(args.out):
+            raise InputError(f"--out {args.out} is where --show draws: choose another ending")
+        bank = make_text_bank(cfg, data_set_class_names(cfg), args.out)
         names = [synonyms_of(entry)[0] for entry in class_names]
         if args.show:
-            draw_similarity(bank, names, Path(args.out).with_suffix(".png"))
+            draw_similarity(bank, names, picture)
     except InputError as error:
         sys.exit(f"error: {error}")
     print(f"wrote {args.out}: {bank.shape[0]} classes, {bank.shape[1]} dimensions")
     if args.show:
         print(similarity_table(bank, names))
-        print(f"drawn in {Path(args.out).with_suffix('.png')}")
+        print(f"drawn in {picture}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from copt_d2.files import replace_text
 from copt_d2.text.answers import parse_answer
 from copt_d2.text.language_models import ChatServer, LocalModel, request_text
 from copt_d2.text.question import domain_question, image_as_url
-from copt_d2.text.templates import load_template_lists, read_template_file
+from copt_d2.text.templates import checked_list, read_template_file
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,9 +76,12 @@ def read_answer(path: str) -> str:
         InputError: if the file cannot be read as UTF-8 text.
     """
     try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--from-text {path}: cannot be read as UTF-8 text ({error})") from error
+    if "\0" in text:  # UTF-16 without its mark reads as UTF-8 with these
+        raise InputError(f"--from-text {path}: cannot be read as UTF-8 text (it holds NUL bytes)")
+    return text
 
 
 def check_output(out: Path | None, name: str, replace: bool) -> dict[str, Any]:
@@ -96,6 +99,9 @@ def check_output(out: Path | None, name: str, replace: bool) -> dict[str, Any]:
     if not out.exists():
         return {}
     content = read_template_file(out)
+    for other, templates in content.items():
+        if not other.startswith("_"):
+            checked_list(out, other, templates)
     if name in content and not replace:
         raise InputError(f"--out {out} has a list '{name}': add --replace, or choose a --name")
     return content
@@ -111,6 +117,22 @@ def answer_of(args: argparse.Namespace, question: str) -> tuple[str, str]:
     return model.ask(question, [image_as_url(path) for path in args.image]), model.name
 
 
+def dry_run(args: argparse.Namespace, question: str, name: str) -> None:
+    """Says what would be done; without a model, the question alone, for asking by hand."""
+    for path in args.image:
+        image_as_url(path)
+    if args.from_text:
+        print(f"would read {args.from_text}, an answer to:\n{question}")
+    elif not (args.model or args.local_model):
+        print(f"ask a language model by hand, and give its answer with --from-text:\n{question}")
+    else:
+        request = request_text(question, len(args.image))
+        print(f"would ask {build_model(args).name}:\n{request}")
+    if args.out is not None:
+        check_output(args.out, name, args.replace)
+        print(f"would write the list '{name}' to {args.out}")
+
+
 def describe(args: argparse.Namespace) -> None:
     """Asks, parses, writes.
 
@@ -121,12 +143,10 @@ def describe(args: argparse.Namespace) -> None:
         raise InputError("choose one of --from-text and --local-model")
     question = domain_question(args.domain, args.count, len(args.image))
     name = args.name or args.domain.strip()
+    if args.local_model and args.image:
+        raise InputError("--image needs a server: --local-model reads text only")
     if args.dry_run:
-        for path in args.image:
-            image_as_url(path)
-        source = f"the text {args.from_text}" if args.from_text else build_model(args).name
-        print(f"would ask {source}:\n{request_text(question, len(args.image))}")
-        print(f"would write the list '{name}' to {args.out}")
+        dry_run(args, question, name)
         return
     content = check_output(args.out, name, args.replace)
     answer, who = answer_of(args, question)
@@ -140,7 +160,6 @@ def describe(args: argparse.Namespace) -> None:
     content[f"_about {name}"] = {**note, "answer": answer}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     replace_text(args.out, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    load_template_lists(args.out)
     print("\n".join(parsed.templates))
     print(f"wrote {len(parsed.templates)} templates as '{name}' to {args.out}")
 

@@ -9,8 +9,17 @@ from typing import Any
 
 from .phrases import clean_phrase, template_of
 
-MARK = r"(?:[-*•‣◦▪\u2013—+]|\(?\d{1,3}\s?[.):]|\(?[a-zA-Z][.)]|[①-⑳])\s+|\d{1,3}[、\uff0e]\s*"
-MARKED = re.compile(rf"^(?P<bold>\**)(?:{MARK})(?P<text>\S.*)$")
+MARK = (
+    r"(?:[-*•‣◦▪\u2013—+]|\(?\d{1,3}\s?[.):]|\(?[a-zA-Z][.)]|[IVX]{1,5}[.)]|[①-⑳]"
+    r"|\d{1,3}\s[-\u2013—]|#\d{1,3}:?|(?i:attribute|feature|item|description)\s\d{1,3}\s?[.):])\s+|\d{1,3}[、\uff0e]\s*"
+    r"|\d{1,3}[.)](?=[^\W\d_])"
+)
+# the stars of "**1. Soft shadows**" belong to the text, those of "**1.** Soft shadows" do not
+MARKED = re.compile(
+    rf"^(?:\*\*\d{{1,3}}[.):]?\*\*[.):]?\s*|(?P<bold>\**)(?:{MARK}))"
+    r"(?:\[[ xX]\]\s+)?(?P<text>\S.*)$"
+)
+HEADING = re.compile(r"^#{1,6}\s|^</?\w+>$")  # of Markdown; a tag alone
 INLINE_NUMBER = re.compile(r"(?:^|\s)\(?\d{1,2}[.)]\s+(?=\S)")
 # keys of JSON objects that hold the attribute itself
 ATTRIBUTE_KEYS = (
@@ -61,30 +70,53 @@ def parse_answer(text: str) -> ParsedAnswer:
     for thought in re.findall(r"<think>.*?</think>", text, re.DOTALL):
         parsed.leave_out(thought)
     text = re.sub(r"<think>.*?</think>", "\n", text, flags=re.DOTALL)
-    for value, before, after in _data_in(text):
-        trial = ParsedAnswer(left_out=list(parsed.left_out))
-        _take_data(value, trial)
-        if trial.templates:
-            for line in f"{before}\n{after}".splitlines():
-                if not line.strip().startswith("```"):
-                    trial.leave_out(line)
-            return trial
+    trial, past = ParsedAnswer(left_out=list(parsed.left_out)), 0
+    for value, start, end in _data_in(text):
+        before = len(trial.templates)
+        found = ParsedAnswer(list(trial.templates), list(trial.left_out))
+        _leave_lines_out(text[past:start], found)
+        _take_data(value, found)
+        if len(found.templates) > before:
+            trial, past = found, end
+    if trial.templates:
+        _leave_lines_out(text[past:], trial)
+        return trial
     _take_lines([line.strip() for line in text.splitlines() if line.strip()], parsed)
     return parsed
 
 
-def _data_in(text: str) -> Iterator[tuple[Any, str, str]]:
-    """Every JSON value or Python list in a text, with what stands before and after it."""
+def _leave_lines_out(text: str, parsed: ParsedAnswer) -> None:
+    for line in text.splitlines():
+        if not line.strip().startswith("```"):
+            parsed.leave_out(line)
+
+
+def _data_in(text: str) -> Iterator[tuple[Any, int, int]]:
+    """JSON values and Python lists in a text, none within another, with start and end."""
+    past = 0
     for start in (match.start() for match in re.finditer(r"[\[{]", text)):
+        if start < past:
+            continue
         try:
-            value, end = json.JSONDecoder().raw_decode(text, start)
-        except ValueError:
+            value, past = json.JSONDecoder().raw_decode(text, start)
+        except (ValueError, RecursionError):
             end = text.rfind("]") + 1
             try:
-                value = ast.literal_eval(text[start:end])
+                value, past = ast.literal_eval(text[start:end]), end
             except (ValueError, SyntaxError, MemoryError, RecursionError):
-                continue
-        yield value, text[:start], text[end:]
+                whole = _whole_part(text[start:])
+                if whole is None:
+                    continue
+                value, past = whole[0], start + whole[1]
+        yield value, start, past
+
+
+def _whole_part(text: str) -> tuple[list[str], int] | None:
+    """The whole texts of a JSON list that was cut off, and where they end."""
+    match = re.match(r'\[\s*(?:"(?:[^"\\\n]|\\.)*"\s*,\s*)+', text)
+    if match is None:
+        return None
+    return json.loads(match[0].rstrip().rstrip(",") + "]", strict=False), match.end()
 
 
 def _take_data(value: Any, parsed: ParsedAnswer) -> None:
@@ -101,7 +133,10 @@ def _take_data(value: Any, parsed: ParsedAnswer) -> None:
 
 def _take_object(value: dict[Any, Any], parsed: ParsedAnswer) -> None:
     """An attribute with its explanation, a list under a heading, or numbered attributes."""
-    named = next((key for key in ATTRIBUTE_KEYS if isinstance(value.get(key), str)), None)
+    keys = [key for key in ATTRIBUTE_KEYS if isinstance(value.get(key), str)]
+    # one word is a topic ("Lighting"), several are the attribute
+    several = (key for key in keys if " " in clean_phrase(value[key]))
+    named = next(several, next(iter(keys), None))
     for key, part in value.items():
         if not isinstance(part, str):
             parsed.leave_out(str(key))
@@ -121,13 +156,14 @@ def _take_lines(lines: list[str], parsed: ParsedAnswer) -> None:
         _take_table(lines, parsed)
         return
     found = [_marked(line) for line in lines]
+    plain = [line for line in lines if not HEADING.match(line)]
     if any(found):
         for line, item in zip(lines, found, strict=True):
             if item is None:
                 parsed.leave_out(line)
             else:
                 _take_item(item, parsed)
-    elif len(lines) > 1 and sum(_is_attribute(line) for line in lines) > len(lines) / 2:
+    elif len(plain) > 1 and sum(_is_attribute(line) for line in plain) > len(plain) / 2:
         for line in lines:
             (parsed.add if _is_attribute(line) else parsed.leave_out)(line)
     else:
@@ -136,13 +172,13 @@ def _take_lines(lines: list[str], parsed: ParsedAnswer) -> None:
 
 def _marked(line: str) -> str | None:
     """What follows a number, a letter or a bullet."""
-    line = re.sub(r"^(?:[>#]+\s*)+", "", line).replace("\\.", ".").replace("\\)", ")")
+    line = re.sub(r"^(?:>+\s*|#+\s+)+", "", line).replace("\\.", ".").replace("\\)", ")")
     match = MARKED.match(line)
-    return match["bold"] + match["text"] if match else None
+    return (match["bold"] or "") + match["text"] if match else None
 
 
 def _is_attribute(line: str) -> bool:
-    ends = line.endswith((":", "!", "?")) or re.search(r"[.!?]\s+\w", line)
+    ends = line.endswith((":", "!", "?")) or re.search(r"[.!?]\s+\w", line) or HEADING.match(line)
     return not ends and len(line.split()) <= SHORT
 
 

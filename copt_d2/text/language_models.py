@@ -1,21 +1,27 @@
 """Who answers the question: a server that speaks OpenAI's protocol, or a local model."""
 
+import asyncio
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..errors import InputError
 from .encoders.base import UNREADABLE, one_line
 from .encoders.weights import find_weights
 
 if TYPE_CHECKING:
-    from openai import OpenAI
+    from openai import AsyncOpenAI
 
 LONGEST_WAIT = 60.0  # seconds between two tries
+PASSING = (408, 409, 429)  # and all from 500: statuses of failures that may pass
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +42,7 @@ class ChatServer:
         base_url: "http://host:port/v1"; "" = OpenAI's own.
         model: its name there.
         api_key: the key, never printed; "" = none.
-        timeout: seconds for one try.
+        timeout: seconds for one whole try, however many signs of life the server gives.
         retries: further tries after one that failed by overload, connection or a broken answer.
         backoff: seconds before the second try; doubled for each one after it.
         stream: whether the answer is sent piece by piece.
@@ -60,13 +66,16 @@ class ChatServer:
             )
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
             raise InputError(f"--base-url {self.base_url}: must begin with http:// or https://")
-        if self.timeout <= 0 or self.retries < 0:
+        if not self.api_key.strip().isascii() or not self.api_key.strip().isprintable():
+            raise InputError("the key (--api-key, OPENAI_API_KEY) holds letters that no key has")
+        if not self.timeout > 0 or self.retries < 0:
             raise InputError("--timeout must be above 0 seconds, --retries 0 or more")
 
     @property
     def name(self) -> str:
-        """Model and server."""
-        return f"{self.model} at {self.base_url or 'OpenAI'}"
+        """Model and server, without a password that the URL may hold."""
+        password = urlsplit(self.base_url).netloc.rpartition("@")[0]
+        return f"{self.model} at {self.base_url.replace(f'{password}@', '') or 'OpenAI'}"
 
     def ask(self, question: str, image_urls: Sequence[str] = ()) -> str:
         """The answer to a question.
@@ -74,69 +83,107 @@ class ChatServer:
         Raises:
             InputError: if the server refuses, or no try gives an answer.
         """
-        from openai import OpenAI
-
-        # the client's own retries are off: those below cover broken answers too
-        client = OpenAI(
-            base_url=self.base_url or None,
-            api_key=self.api_key or "none",
-            timeout=self.timeout,
-            max_retries=0,
-        )
-        with client:
-            for attempt in range(self.retries + 1):
-                try:
-                    return self._try(client, _messages(question, image_urls))
-                except _Retry as failure:
-                    if attempt == self.retries:
-                        raise InputError(
-                            f"{self.name}: no answer after {attempt + 1} tries, the last one: "
-                            f"{failure}"
-                        ) from failure
-                    asked = failure.wait
-                    wait = self.backoff * 2**attempt if asked is None else asked
-                    wait = min(wait, LONGEST_WAIT)
-                    logger.warning("%s; next try in %.1f s", failure, wait)
-                    sleep(wait)
+        for attempt in range(self.retries + 1):
+            try:
+                return self._try(_messages(question, image_urls))
+            except _Retry as failure:
+                if attempt == self.retries:
+                    raise InputError(
+                        f"{self.name}: no answer after {attempt + 1} tries, the last one: {failure}"
+                    ) from failure
+                # a server that asks for no wait at all is spared all the same
+                wait = min(failure.wait or self.backoff * 2**attempt, LONGEST_WAIT)
+                logger.warning("%s; next try in %.1f s", failure, wait)
+                sleep(wait)
         raise AssertionError  # the last try returns or raises
 
-    def _try(self, client: "OpenAI", messages: list[dict[str, Any]]) -> str:
+    def _try(self, messages: list[dict[str, Any]]) -> str:
         import openai
 
         try:
-            answer = self._answer(client, messages)
-        except openai.APITimeoutError as error:
-            raise _Retry(f"no answer within {self.timeout:g} s") from error
-        except (openai.RateLimitError, openai.InternalServerError) as error:
-            asked = error.response.headers.get("retry-after", "")
-            wait = float(asked) if asked.replace(".", "", 1).isdigit() else None
-            raise _Retry(f"status {error.status_code}: {one_line(error)}", wait) from error
-        except (
-            openai.APIStatusError,
-            UnicodeEncodeError,
-        ) as error:  # a wrong key, model or request
-            raise InputError(f"{self.name} refuses: {one_line(error)}") from error
+            answer, end = asyncio.run(self._answer(messages))
+        except (openai.APITimeoutError, TimeoutError) as error:
+            raise _Retry(f"no whole answer within {self.timeout:g} s") from error
+        except openai.APIStatusError as error:
+            if error.status_code in PASSING or error.status_code >= 500:
+                wait = _seconds(error.response.headers.get("retry-after", ""))
+                raise _Retry(f"status {error.status_code}: {self._told(error)}", wait) from error
+            # a wrong key, model or request
+            raise InputError(f"{self.name} refuses: {self._told(error)}") from error
+        except ImportError as error:  # a proxy of a kind that the client needs a package for
+            raise InputError(f"{self.name} cannot be asked: {self._told(error)}") from error
         except openai.APIError as error:
-            cause = f" ({one_line(error.__cause__)})" if error.__cause__ else ""
-            raise _Retry(f"{one_line(error)}{cause}") from error
+            cause = f" ({self._told(error.__cause__)})" if error.__cause__ else ""
+            raise _Retry(f"{self._told(error)}{cause}") from error
         except (ValueError, AttributeError, TypeError, IndexError, KeyError) as error:
-            raise _Retry(f"not the protocol's JSON ({one_line(error)})") from error
+            raise _Retry(f"not the protocol's JSON ({self._told(error)})") from error
         if not answer.strip():
             raise _Retry("an empty answer")
+        if end == "length":
+            logger.warning("%s cut its answer off at its limit of length", self.name)
         return answer
 
-    def _answer(self, client: "OpenAI", messages: list[dict[str, Any]]) -> str:
-        request: Any = client.chat.completions.create
-        if not self.stream:
-            response = request(model=self.model, messages=messages)
-            return response.choices[0].message.content or ""
-        pieces, end = [], monotonic() + self.timeout
-        with request(model=self.model, messages=messages, stream=True) as chunks:
-            for chunk in chunks:
-                if monotonic() > end:  # the client's limit is that of one piece
-                    raise _Retry(f"no whole answer within {self.timeout:g} s")
-                pieces += [choice.delta.content or "" for choice in chunk.choices]
-        return "".join(pieces)
+    def _told(self, error: BaseException) -> str:
+        """A library's message in one line; some of them quote the key."""
+        key = self.api_key.strip()
+        text = one_line(error) or type(error).__name__
+        return text.replace(key, "(key)") if key else text
+
+    async def _answer(self, messages: list[dict[str, Any]]) -> tuple[str, str]:
+        """An answer and why it ends there."""
+        from openai import AsyncOpenAI
+
+        # The client's own retries are off: those above cover broken answers too. Its own limit of
+        # time is that of one piece; servers under load send blank lines for minutes.
+        async with (
+            AsyncOpenAI(
+                base_url=self.base_url or None,
+                api_key=self.api_key.strip() or "none",
+                timeout=self.timeout,
+                max_retries=0,
+            ) as client,
+            asyncio.timeout(self.timeout),
+        ):
+            if self.stream:
+                return await self._streamed(client, messages)
+            response = await client.chat.completions.create(model=self.model, messages=messages)
+            if getattr(response, "error", None):
+                raise _Retry(f"the server says {response.error}")
+            choice = response.choices[0]
+            return _text_of(choice.message.content), choice.finish_reason or ""
+
+    async def _streamed(
+        self, client: "AsyncOpenAI", messages: list[dict[str, Any]]
+    ) -> tuple[str, str]:
+        pieces, end = [], ""
+        async with await client.chat.completions.create(
+            model=self.model, messages=messages, stream=True
+        ) as chunks:
+            async for chunk in chunks:
+                for choice in chunk.choices:
+                    pieces.append(_text_of(choice.delta.content))
+                    end = choice.finish_reason or end
+        if pieces and not end:
+            raise _Retry("the answer broke off")
+        return "".join(pieces), end
+
+
+def _text_of(content: Any) -> str:
+    """The text of a message; some servers send it in parts."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if "text" in part)
+    return content or ""
+
+
+def _seconds(text: str) -> float | None:
+    """A header's seconds, or its date from now on; ``None`` if it is neither."""
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]*)?", text):
+        return float(text)
+    try:
+        wait = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return max(wait, 0.0)
 
 
 @dataclass(frozen=True)
@@ -168,6 +215,10 @@ class LocalModel:
             raise InputError(f"--max-tokens is {self.max_tokens}; it must be 1 or more")
         if image_urls:
             raise InputError("--image needs a server: --local-model reads text only")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"--device {self.device} cannot be used: {one_line(error)}") from error
         folder = self._folder()
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

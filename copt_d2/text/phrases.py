@@ -7,7 +7,8 @@ from .templates import PLACEHOLDER
 MAX_WORDS = 25
 # words that a language model writes where the class name belongs, with an article before them
 CLASS_WORDS = re.compile(
-    r"(?:\b(?:an?|the)\s+)?(?:\{\s*(?:class|object|item|thing)?(?:[ _]name)?\s*\}"
+    r"^(?:an\s+object|objects)(?=\s)"
+    r"|(?:\b(?:an?|the)\s+)?(?:\{+\s*(?:class|object|item|thing)?(?:[ _]name)?\s*\}+"
     r"|[\[<](?:class|object|item|thing)(?:[ _]name)?[\]>]|\b(?-i:CLASS|OBJECT)\b)",
     re.IGNORECASE,
 )
@@ -27,7 +28,8 @@ PARTICIPLE = re.compile(
     r")(?![\w-])"
 )
 SENTENCE = re.compile(
-    r"\b(?:is|are|was|were|looks?|appears?|seems?|has|have|becomes?|tends?)\b", re.IGNORECASE
+    r"\b(?:is|are|was|were|looks?(?=\s+[^\s,])|appears?|seems?|has|have|becomes?|tends?)\b",
+    re.IGNORECASE,
 )
 RELATIVE = re.compile(r"\b(?:that|which|whose|who|where|when)\b", re.IGNORECASE)
 # "The image often has soft shadows" says no more than "soft shadows"
@@ -44,8 +46,10 @@ def clean_phrase(text: str) -> str:
     """A phrase without Markdown, quotes around it and punctuation at its end."""
     text = re.sub(r"(\*\*|__|`)", "", text)
     text = re.sub(r"(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)", "", text)
+    text = re.sub(r"</?\w+>", "", text)
     text = " ".join(text.replace("\\", "").split())
-    return text.strip(" \t\"'“”\u2018\u2019«»,;:.").strip()
+    text = re.sub(r"^[\u2600-\u27bf\ufe0f\U0001f300-\U0001faff\s]+(?=\w)", "", text)  # pictures
+    return text.strip(" \t\"'“”\u2018\u2019«»,;:.…。").strip()
 
 
 def template_of(phrase: str) -> str | None:

@@ -4,7 +4,7 @@ import base64
 import io
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
 
@@ -43,7 +43,9 @@ def image_as_url(path: str | Path) -> str:
     """
     try:
         with Image.open(path) as image:
-            picture = image.convert("RGB")
+            if image.mode.startswith("I"):  # 16 bits a pixel, which a conversion would cut to white
+                image = image.convert("I").point(lambda value: value / 256).convert("L")
+            picture = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise InputError(f"--image {path}: cannot be read as an image") from error
     picture.thumbnail((IMAGE_SIDE, IMAGE_SIDE))

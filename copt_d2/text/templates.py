@@ -41,7 +41,7 @@ def load_template_lists(path: str | Path = "") -> dict[str, list[str]]:
                 continue
             if name in lists:
                 raise InputError(f"{file}: the template list '{name}' occurs twice; rename one")
-            lists[name] = _checked_list(file, name, templates)
+            lists[name] = checked_list(file, name, templates)
     if not lists:
         raise InputError(
             f'{path}: no template lists; expected JSON such as {{"day": ["{{}} at noon"]}}'
@@ -101,7 +101,7 @@ def union_of(groups: Sequence[Sequence[Sequence[str]]]) -> list[str]:
 
 def _check_names(domains: Sequence[str], lists: dict[str, list[str]], path: str | Path) -> None:
     for domain in domains:
-        if domain not in lists:
+        if not isinstance(domain, str) or domain not in lists:
             raise InputError(
                 f"MODEL.COPT.SOURCE_DOMAINS / TARGET_DOMAINS: no template list '{domain}' in "
                 f"{path or TEMPLATES_FOLDER}; known: {', '.join(lists)}"
@@ -110,7 +110,7 @@ def _check_names(domains: Sequence[str], lists: dict[str, list[str]], path: str 
 
 def _hand_crafted(domain: str) -> str:
     """ "a DOMAIN of a CLASS" (CoPT, Eq. 2)."""
-    if not domain.strip() or PLACEHOLDER in domain:
+    if not isinstance(domain, str) or not domain.strip() or PLACEHOLDER in domain:
         raise InputError(
             f"MODEL.COPT.SOURCE_DOMAINS / TARGET_DOMAINS: {domain!r} is no word for a kind of "
             "image, such as 'photo' or 'video game'"
@@ -130,12 +130,12 @@ def read_template_file(file: Path) -> dict[str, Any]:
         InputError: if it cannot be read as a JSON object; names the file.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
+        content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique_keys)
     except OSError as error:
         raise InputError(
             f"{file}: cannot read the templates ({error.strerror}); see MODEL.COPT.TEMPLATES"
         ) from error
-    except ValueError as error:  # bad JSON, bad UTF-8 and repeated keys
+    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, repeated keys, too deep
         raise InputError(f"{file}: not a JSON file of template lists ({error})") from error
     if not isinstance(content, dict):
         raise InputError(
@@ -153,7 +153,12 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _checked_list(file: Path, name: str, templates: Any) -> list[str]:
+def checked_list(file: Path, name: str, templates: Any) -> list[str]:
+    """A list of a file, if it is one of templates.
+
+    Raises:
+        InputError: names the file and what is wrong in it.
+    """
     if not isinstance(templates, list):
         raise InputError(f"{file}: '{name}' is not a list of templates")
     if not templates:

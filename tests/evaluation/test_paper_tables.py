@@ -52,3 +52,18 @@ def test_some_numbers():
     assert [list(row.values) for row in TABLES[7].rows] == [
         *([73.8, None], [75.34, 1.54], [74.61, None], [76.08, 1.47])
     ]
+
+
+@pytest.mark.parametrize(
+    ("templates", "row"),
+    [
+        ("", "LLM generation"),
+        ("/lists/published.json", "LLM generation"),  # the authors' own
+        ("hand_crafted", "Hand-crafted"),
+        ("words.json", None),
+    ],
+)
+def test_whose_templates_belong_to_which_row(templates, row):
+    table = next(table for table in load_paper().tables if table.number == 6)
+    found = [r.name for r in table.rows if r.describes("CoPT", {"MODEL.COPT.TEMPLATES": templates})]
+    assert found == ([row] if row else [])

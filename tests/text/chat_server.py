@@ -112,6 +112,42 @@ def breaks_off(text):
     return step
 
 
+def ends_early(text):
+    """The first half of an answer of unknown length, and a proper end of the connection."""
+
+    def step(handler, request):
+        body = b"".join(events(text)) if request.get("stream") else completion(text)
+        handler.send_response(200)
+        kind = "text/event-stream" if request.get("stream") else "application/json"
+        handler.send_header("Content-Type", kind)
+        handler.end_headers()
+        handler.wfile.write(body[: len(body) // 2])
+        handler.close_connection = True
+
+    return step
+
+
+def stays_alive(seconds):
+    """Blank lines or comments, many a second, and no answer."""
+
+    def step(handler, request):
+        handler.send_response(200)
+        kind = "text/event-stream" if request.get("stream") else "application/json"
+        handler.send_header("Content-Type", kind)
+        handler.end_headers()
+        handler.close_connection = True
+        end = time.monotonic() + seconds
+        try:
+            while time.monotonic() < end:
+                handler.wfile.write(b": wait\n\n" if request.get("stream") else b"\n")
+                handler.wfile.flush()
+                time.sleep(0.05)
+        except OSError:  # the client has gone
+            pass
+
+    return step
+
+
 @contextmanager
 def serve(*script):
     """A running server: ``url``, ``requests`` (path, authorization, JSON)."""

@@ -53,6 +53,30 @@ SHAPES = {
     "repeated": "1. soft shadows\n2. in dim light\n3. Soft shadows.\n4. a dark sky",
     "escaped": "1\\. soft shadows\n2\\. in dim light\n3\\. a dark sky",
     "quotation": "> - soft shadows\n> - in dim light\n> - a dark sky",
+    "numbers and dashes": "1 - soft shadows\n2 \u2013 in dim light\n3 - a dark sky",
+    "numbers without a space": "1.soft shadows\n2.in dim light\n3)a dark sky",
+    "bold numbers": "**1.** Soft shadows\n**2.** In dim light\n**3:** A dark sky",
+    "signs of numbers": "#1 soft shadows\n#2 in dim light\n#3 a dark sky",
+    "attributes by number": (
+        "Attribute 1: soft shadows\nAttribute 2: in dim light\nAttribute 3: a dark sky"
+    ),
+    "roman": "I. soft shadows\nII. in dim light\nIII. a dark sky",
+    "boxes": "- [ ] soft shadows\n- [x] in dim light\n- [ ] a dark sky",
+    "headings": "# Light\n\nsoft shadows\nin dim light\n\n## Sky\n\na dark sky",
+    "tags": "<ul>\n<li>soft shadows</li>\n<li>in dim light</li>\n<li>a dark sky</li>\n</ul>",
+    "pictures": "🌙 soft shadows\n✅ in dim light\n🌫️ a dark sky",
+    "the question's words": (
+        "1. an object with soft shadows\n2. An object in dim light\n3. objects with a dark sky"
+    ),
+    "doubled braces": "- {{}} with soft shadows\n- {{ }} in dim light\n- {{}} with a dark sky",
+    "a JSON object a line": (
+        '{"attribute": "soft shadows"}\n{"attribute": "in dim light"}\n{"attribute": "a dark sky"}'
+    ),
+    "two JSON lists": '["soft shadows"]\n\n["in dim light", "a dark sky"]',
+    "JSON with topics": (
+        '[{"name": "Light", "description": "soft shadows"}, {"name": "Lamps", "description": '
+        '"in dim light"}, {"name": "Sky", "description": "a dark sky"}]'
+    ),
     "windows": "1. soft shadows\r\n2. in dim light\r\n3. a dark sky\r\n",
 }
 
@@ -64,6 +88,7 @@ def test_every_shape_gives_the_same_templates(shape):
 
 # words that say what is a list and not what is in it
 SAID_BY_THE_SHAPE = {"a", "the", "an", "class", "object", "json", "attributes", "attribute", "id"}
+SAID_BY_THE_SHAPE |= {"name", "description", "objects", "ul", "li", "i", "ii", "iii", "x"}
 SAID_BY_THE_SHAPE |= {"reason", "1", "2", "3", "4", "b", "c", "with", "and"}
 
 
@@ -73,6 +98,16 @@ def test_nothing_is_dropped_in_silence(shape):
     kept = " ".join([*parsed.templates, *parsed.left_out]).lower()
     words = set(re.findall(r"[^\W_]+", SHAPES[shape].lower())) - SAID_BY_THE_SHAPE
     assert words - set(re.findall(r"[^\W_]+", kept)) == set()
+
+
+def test_a_json_list_that_was_cut_off_gives_its_whole_texts():
+    parsed = parse_answer('```json\n["soft shadows", "in dim light", "a dark sky", "glowing wi')
+    assert parsed.templates == THREE
+    assert parsed.left_out == ['"glowing wi']
+
+
+def test_an_answer_of_brackets_is_no_trouble():
+    assert parse_answer("[" * 3000 + "soft").templates == []
 
 
 def test_prose():
@@ -110,6 +145,9 @@ def test_an_answer_without_attributes_gives_none(answer):
         ("Soft shadows.", "{} with soft shadows"),
         ("LED glare", "{} with LED glare"),
         ("that glows", "{} that glows"),
+        ("a washed-out look", "{} with a washed-out look"),
+        ("edges look soft", "{} in a scene where edges look soft"),
+        ("柔和的阴影。", "{} with 柔和的阴影"),
         ("lit by neon signs", "{} lit by neon signs"),
         ("covered with snow", "{} covered with snow"),
         ("reduced visibility", "{} with reduced visibility"),

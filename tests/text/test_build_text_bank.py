@@ -98,6 +98,23 @@ def test_bad_config_ends_in_one_line(tool, config, tmp_path, overrides, message)
     assert "\n" not in end.value.code
 
 
+def test_the_picture_does_not_take_the_place_of_the_bank(tool, config, tmp_path):
+    out = tmp_path / "bank.png"
+    with pytest.raises(SystemExit, match=r"bank\.png is where --show draws"):
+        tool.main(["--config-file", str(config), "--out", str(out), "--show"])
+    assert not out.exists()
+
+
+def test_names_that_do_not_match_the_data_set_are_refused_with_both_lists(tool, tmp_path):
+    path = tmp_path / "two.yaml"
+    copt = {"SOURCE_DOMAINS": ["day"], "CLASS_NAMES": ["hill", "sea"]}
+    path.write_text(
+        json.dumps({"MODEL": {"COPT": copt}, "DATASETS": {"TRAIN": ["camvid_day_train"]}})
+    )
+    with pytest.raises(SystemExit, match=r"CLASS_NAMES has 2.*'hill'.*data set 11.*'pedestrian'"):
+        tool.main(["--config-file", str(path), "--out", str(tmp_path / "bank")])
+
+
 def test_missing_config_file_is_named(tool, tmp_path):
     with pytest.raises(SystemExit, match=r"no such config file: .*nowhere\.yaml"):
         tool.main(["--config-file", str(tmp_path / "nowhere.yaml"), "--out", "bank"])

@@ -219,6 +219,12 @@ def test_a_file_that_is_no_model(tmp_path, known_architecture, content, suffix):
     assert "\n" not in str(error.value)
 
 
+def test_weights_of_another_width_are_refused(clip_folder):
+    options = EncoderOptions(weights=str(clip_folder / "open_clip_model.safetensors"))
+    with pytest.raises(InputError, match=r"cannot be read as open_clip's 'ViT-B-32'.*width"):
+        build_encoder("open_clip:ViT-B-32", options).encode(["road"])
+
+
 def test_an_empty_folder_of_weights(tmp_path, known_architecture):
     (tmp_path / "empty").mkdir()
     options = EncoderOptions(weights=str(tmp_path / "empty"))

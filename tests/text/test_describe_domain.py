@@ -9,6 +9,7 @@ from chat_server import answers, fails, serve
 from PIL import Image
 
 from copt_d2.text import domain_templates, load_template_lists
+from copt_d2.text.question import image_as_url
 
 ANSWER = "Here you are:\n1. soft shadows\n2. **In dim light**: few lamps.\n3. a dark sky"
 TEMPLATES = ["{} with soft shadows", "{} in dim light", "{} with a dark sky"]
@@ -120,6 +121,51 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(describe, out):
     assert "what makes a night street image look night street" in printed
     assert f"would write the list 'night street' to {out}" in printed
     assert "sk-secret" not in printed
+
+
+def test_a_dry_run_without_a_model_gives_the_question_to_ask_by_hand(describe):
+    status, printed, errors = describe("night street", "--dry-run")
+    assert (status, errors) == (0, [])
+    assert 'continues "an object ...", for example' in printed  # not as JSON
+    assert "None" not in printed
+
+
+def test_a_dry_run_finds_what_the_run_would_stumble_over(describe, out, pasted, causal_lm_folder):
+    describe("fog", "--out", out, "--from-text", pasted)
+    assert describe("fog", "--out", out, "--from-text", pasted, "--dry-run")[0] == 1
+    picture = ("--image", "x.png", "--local-model", causal_lm_folder)
+    assert "--image needs a server" in describe("fog", "--dry-run", *picture)[2][-1]
+
+
+def test_a_file_with_a_list_that_is_none_is_not_touched(describe, tmp_path, pasted):
+    path = tmp_path / "lists.json"
+    path.write_text('{"day": "{} at noon"}')
+    status, _, errors = describe("fog", "--out", path, "--from-text", pasted)
+    assert (status, path.read_text()) == (1, '{"day": "{} at noon"}')
+    assert "'day' is not a list of templates" in errors[-1]
+
+
+def test_a_text_in_utf_16_is_refused(describe, out, pasted):
+    pasted.write_text(ANSWER, encoding="utf-16-le")
+    errors = describe("fog", "--out", out, "--from-text", pasted)[2]
+    assert "cannot be read as UTF-8 text" in errors[-1]
+    assert not out.exists()
+
+
+def test_a_device_that_is_not_there_is_named(describe, out, causal_lm_folder):
+    flags = ("--local-model", causal_lm_folder, "--device", "tpux")
+    assert "--device tpux cannot be used" in describe("fog", "--out", out, *flags)[2][-1]
+
+
+def test_pictures_are_sent_as_people_see_them(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a telephone that was held upright
+    Image.new("RGB", (60, 40)).save(tmp_path / "turned.jpg", exif=turned)
+    Image.new("I;16", (60, 40), 128 * 256).save(tmp_path / "deep.png")
+    data = [image_as_url(tmp_path / name) for name in ("turned.jpg", "deep.png")]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(d.split(",")[1]))) for d in data]
+    assert pictures[0].size == (40, 60)
+    assert pictures[1].getpixel((5, 5)) == (128, 128, 128)
 
 
 def test_an_answer_without_attributes_is_shown(describe, out, pasted):

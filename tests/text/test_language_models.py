@@ -1,12 +1,25 @@
 """Who answers: a real local server, well and badly behaved, and a tiny local model."""
 
+import json
 import logging
 import socket
+import sys
 import time
 
 import pytest
 import torch
-from chat_server import answers, breaks_off, drips, fails, says, serve, sleeps
+from chat_server import (
+    answers,
+    breaks_off,
+    completion,
+    drips,
+    ends_early,
+    fails,
+    says,
+    serve,
+    sleeps,
+    stays_alive,
+)
 
 from copt_d2.errors import InputError
 from copt_d2.text import ChatServer, LocalModel
@@ -69,9 +82,14 @@ def test_images_go_with_the_question():
         says(b"[1, 2]"),
         says(b"data: {broken\n\n", "text/event-stream"),
         breaks_off(ANSWER * 9),
+        ends_early(ANSWER * 9),
         answers("  \n"),
+        fails(408),
     ],
-    ids=["429", "500", "503", "cut", "html", "none", "list", "event", "broken", "empty"],
+    ids=[
+        *("429", "500", "503", "cut", "html", "none", "list", "event", "broken", "early"),
+        *("empty", "408"),
+    ],
 )
 def test_a_failure_is_tried_again(waits, caplog, stream, failure):
     with serve(failure, failure, answers(ANSWER)) as server, caplog.at_level(logging.WARNING):
@@ -95,6 +113,83 @@ def test_the_last_failure_is_told(waits, stream, failure, part):
     assert part in str(error.value) or stream
     assert "\n" not in str(error.value)
     assert SECRET not in str(error.value)
+
+
+def test_a_server_that_only_stays_alive_is_given_up(waits):
+    """Blank lines, as some servers send them for minutes, are no answer."""
+    for stream in (False, True):
+        started = time.monotonic()
+        with serve(stays_alive(4.0)) as server, pytest.raises(InputError, match=r"within 0\.4 s"):
+            client(server, stream=stream, timeout=0.4, retries=0).ask("Why?")
+        assert time.monotonic() - started < 3.5
+
+
+@pytest.mark.parametrize("key", [f"{SECRET}\n", f" {SECRET} "])
+def test_spaces_around_a_key_are_no_part_of_it(key):
+    with serve(answers(ANSWER)) as server:
+        ChatServer(server.url, "tiny", key).ask("Why?")
+    assert server.requests[0][1] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize("key", [f"{SECRET}\nx", "sk-schlüssel"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key):
+    with pytest.raises(InputError, match="OPENAI_API_KEY") as error:
+        ChatServer("http://x/v1", "m", key)
+    assert key not in str(error.value)
+    assert SECRET not in str(error.value)
+
+
+def test_a_refusal_that_quotes_the_key_does_not_show_it(waits):
+    with serve(fails(401, f"wrong key {SECRET}")) as server, pytest.raises(InputError) as error:
+        client(server).ask("Why?")
+    assert "wrong key (key)" in str(error.value)
+
+
+def test_a_password_in_the_url_is_not_shown():
+    assert ChatServer("http://me:pass@x/v1", "m").name == "m at http://x/v1"
+
+
+def test_a_proxy_without_its_package_is_one_line(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(InputError, match=r"cannot be asked: .*socks") as error:
+        ChatServer("http://x/v1", "m").ask("Why?")
+    assert "\n" not in str(error.value)
+
+
+def test_an_answer_in_parts():
+    message = {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]}
+    body = json.loads(completion(""))
+    body["choices"][0]["message"] = message
+    with serve(says(json.dumps(body).encode())) as server:
+        assert client(server).ask("Why?") == ANSWER
+
+
+def test_an_error_with_a_status_of_success_is_told(waits):
+    body = b'{"error": {"message": "no capacity"}}'
+    with serve(says(body)) as server, pytest.raises(InputError, match="no capacity"):
+        client(server).ask("Why?")
+
+
+def test_an_answer_that_was_cut_off_says_so(caplog):
+    body = json.loads(completion(ANSWER))
+    body["choices"][0]["finish_reason"] = "length"
+    with serve(says(json.dumps(body).encode())) as server, caplog.at_level(logging.WARNING):
+        assert client(server).ask("Why?") == ANSWER
+    assert "limit of length" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("Wed, 21 Oct 2037 07:28:00 GMT", 60.0),
+        *((text, 0.5) for text in ("0", "-3", "nan", "\u00b2", "soon", "1e999")),
+    ],
+)
+def test_any_retry_after(waits, header, wait):
+    with serve(fails(429, Retry_After=header), answers(ANSWER)) as server:
+        client(server, backoff=0.5).ask("Why?")
+    assert waits == [wait]
 
 
 def test_the_server_says_how_long_to_wait(waits):
@@ -150,6 +245,7 @@ def test_a_server_that_is_not_there(waits):
         ({"base_url": ""}, "OPENAI_API_KEY"),
         ({"base_url": "localhost:80"}, "must begin with http:// or https://"),
         ({"timeout": 0.0}, "--timeout must be above 0"),
+        ({"timeout": float("nan")}, "--timeout must be above 0"),
         ({"retries": -1}, "--retries 0 or more"),
     ],
 )

@@ -64,6 +64,7 @@ def test_a_class_name_may_hold_braces():
         (["{} at noon"], "got list"),
         ('{"day": ["{} x"], "day": ["{} y"]}', "'day' occurs twice"),
         ('{"day": ', "not a JSON file"),
+        ("[" * 3000, "not a JSON file"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, content, message):
@@ -78,6 +79,18 @@ def test_a_bad_file_is_named(tmp_path, content, message):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.json.*MODEL\.COPT\.TEMPLATES"):
         load_template_lists(tmp_path / "nowhere.json")
+
+
+def test_a_file_with_a_byte_order_mark_loads(tmp_path):
+    (tmp_path / "lists.json").write_text('{"day": ["{} x"]}', encoding="utf-8-sig")
+    assert load_template_lists(tmp_path / "lists.json") == {"day": ["{} x"]}
+
+
+@pytest.mark.parametrize("path", ["", "hand_crafted"])
+@pytest.mark.parametrize("domain", [3, ["day"], None])
+def test_a_domain_that_is_no_text_is_refused(path, domain):
+    with pytest.raises(InputError, match="TARGET_DOMAINS"):
+        domain_templates(("day",), (domain,), path)
 
 
 def test_a_list_in_two_files_of_a_folder_is_refused(tmp_path):

@@ -113,8 +113,12 @@ class Paper:
 
 
 def fits(config: Mapping[str, Any], key: str, wanted: Any) -> bool:
-    """Whether a config has a value; text is a pattern, a key that it lacks is as wanted."""
+    """Whether a config has a value; text is a pattern, a list of them suits a text, a key that it
+    lacks is as wanted.
+    """
     value = config.get(key, wanted)
+    if isinstance(wanted, list) and isinstance(value, str):
+        return any(fits(config, key, pattern) for pattern in wanted)
     if isinstance(wanted, str):
         return fnmatchcase(str(value).lower(), wanted.lower())
     return bool(value == wanted)

@@ -86,7 +86,13 @@ def _named(
 ) -> str:
     """A name with all that is not as in the paper, except what the row itself is about."""
     departures = paper.departures(measurement.method, measurement.config)
-    told = [f"{key} {value}" for key, value in departures.items() if key not in (settings or {})]
+    settings = settings or {}
+    told = [
+        f"{key} {value}"
+        for key, value in departures.items()
+        # a row that several values suit says which one it is
+        if key not in settings or (isinstance(settings[key], list) and isinstance(value, str))
+    ]
     return "; ".join([name, *told, *filter(None, [measurement.unfinished])])
 
 

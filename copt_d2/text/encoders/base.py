@@ -16,7 +16,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 # what the libraries raise on files that are no model of theirs
 UNREADABLE = (
     *(OSError, EOFError, UnpicklingError, SafetensorError),
-    *(ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError),
+    *(ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError, AssertionError),
 )
 
 
