@@ -230,3 +230,11 @@ def test_an_empty_folder_of_weights(tmp_path, known_architecture):
     options = EncoderOptions(weights=str(tmp_path / "empty"))
     with pytest.raises(InputError, match=r"empty: holds none of open_clip_model\.safetensors"):
         build_encoder("open_clip:Tiny-B-32", options).encode(["road"])
+
+
+def test_openais_own_archive_is_refused_as_it_is_a_program(tmp_path, known_architecture):
+    path = tmp_path / "ViT-B-32.pt"
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(path))
+    encoder = build_encoder("open_clip:Tiny-B-32", EncoderOptions(weights=str(path)))
+    with pytest.raises(InputError, match=r"ViT-B-32.pt is a TorchScript program.*hf download"):
+        encoder.encode(["road"])

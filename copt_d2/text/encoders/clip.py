@@ -1,6 +1,7 @@
 """CLIP's text tower, as open_clip builds it: the encoder of the CoPT paper (ViT-B/32, OpenAI)."""
 
 import difflib
+import zipfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,12 @@ class ClipEncoder:
         import open_clip
 
         own = self._name.startswith("local-dir:")
+        if not own and _is_torchscript(self._file):
+            raise InputError(
+                f"{self._file} is a TorchScript program (OpenAI's own form), not weights alone, and "
+                "is not loaded: fetch the same weights as safetensors with `hf download "
+                "timm/vit_base_patch32_clip_224.openai --include 'open_clip*'`"
+            )
         try:
             model = open_clip.create_model(
                 self._name,
@@ -124,3 +131,10 @@ class ClipEncoder:
                 f"({one_line(error)}); see MODEL.COPT.ENCODER and ENCODER_WEIGHTS"
             ) from error
         return model.eval().requires_grad_(False)
+
+
+def _is_torchscript(file: Path) -> bool:
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.partition("/")[2].startswith("code/") for name in archive.namelist())
