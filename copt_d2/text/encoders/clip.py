@@ -112,8 +112,8 @@ class ClipEncoder:
         own = self._name.startswith("local-dir:")
         if not own and _is_torchscript(self._file):
             raise InputError(
-                f"{self._file} is a TorchScript program (OpenAI's own form), not weights alone, and "
-                "is not loaded: fetch the same weights as safetensors with `hf download "
+                f"{self._file} is a TorchScript program (OpenAI's own form), not weights alone, "
+                "and is not loaded: fetch the same weights as safetensors with `hf download "
                 "timm/vit_base_patch32_clip_224.openai --include 'open_clip*'`"
             )
         try:
