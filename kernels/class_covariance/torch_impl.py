@@ -11,6 +11,7 @@ from torch import Tensor
 from .ops import accumulation_dtype
 
 EPSILON = 1e-12
+STRIP = 64  # rows of labels that are taken at a time
 
 
 def pool(
@@ -179,11 +180,13 @@ def soft_weights(
     """
     n, height, width = labels.shape
     h, w = size
-    bins = _class_index(labels, num_classes, ignore_index)  # (N, H, W) in [0, K], K = not counted
     cells, shares = _taps(width, w, mode, dtype, labels.device)  # both (taps, W)
     by_column = torch.zeros(n, height, w * (num_classes + 1), dtype=dtype, device=labels.device)
-    for cell, share in zip(cells, shares, strict=True):
-        by_column.scatter_add_(2, bins + cell * (num_classes + 1), share.expand(n, height, width))
+    for top in range(0, height, STRIP):  # int64 indices of all pixels would be most of the memory
+        bins = _class_index(labels[:, top : top + STRIP], num_classes, ignore_index)
+        part = by_column[:, top : top + STRIP]
+        for cell, share in zip(cells, shares, strict=True):
+            part.scatter_add_(2, bins + cell * (num_classes + 1), share.expand_as(bins))
     rows = _axis_matrix(height, h, mode, dtype, labels.device)  # (h, H)
     weights = rows @ by_column  # (N, h, w·(K+1))
     return weights.view(n, h * w, num_classes + 1)[..., :num_classes].transpose(1, 2).contiguous()

@@ -271,3 +271,13 @@ def test_nan_that_comes_back_for_an_absent_class_reaches_no_cell(mode):
     wanted, features.grad = features.grad, None
     (means / mass[:, None]).nan_to_num().sum().backward()
     assert torch.equal(features.grad, wanted)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("mode", ["area", "bilinear"])
+def test_labels_of_more_rows_than_are_taken_at_a_time(mode):
+    features, labels = draw(2, 3, 7, 2, 150, 9, 4)
+    expected, expected_mass = reference.class_means(features, labels, 4, mode=mode)
+    means, mass = copt_kernels.class_means(features, labels, 4, mode=mode)
+    torch.testing.assert_close(means, expected)
+    torch.testing.assert_close(mass, expected_mass)
