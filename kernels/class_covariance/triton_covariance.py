@@ -21,6 +21,57 @@ def _sign(matrix):
 
 
 @triton.jit
+def _joined(
+    products, sums, channels,
+    KP: tl.constexpr, BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr, AHEAD: tl.constexpr,
+):  # fmt: skip
+    """X Xᵀ (KP, KP) and the rows' means (KP) of all channels, from those of blocks (README §3)."""
+    classes = tl.arange(0, KP)
+    other = tl.arange(0, KP)
+    tile = classes[:, None] * KP + other[None, :]
+    total = tl.zeros([KP], tl.float32)
+    total_other = tl.zeros([KP], tl.float32)
+    matrix = tl.zeros([KP, KP], tl.float32)
+    for first in range(0, BLOCKS, AHEAD):
+        for ahead in tl.static_range(AHEAD):
+            part = first + ahead
+            total += tl.load(sums + part * KP + classes)
+            total_other += tl.load(sums + part * KP + other)
+            matrix += tl.load(products + part * (KP * KP) + tile)
+    mean = total / channels
+    mean_other = total_other / channels
+    for first in range(0, BLOCKS, AHEAD):
+        for ahead in tl.static_range(AHEAD):
+            part = first + ahead
+            size = tl.minimum(channels - part * BLOCK_C, BLOCK_C)
+            shift = tl.load(sums + part * KP + classes) / size - mean
+            shift_other = tl.load(sums + part * KP + other) / size - mean_other
+            matrix += size * shift[:, None] * shift_other[None, :]
+    return matrix, mean
+
+
+@triton.jit
+def _distance(pixel, text, turned, number, epsilon, METRIC: tl.constexpr):
+    """Loss and its slope by ``pixel``; matrices are 0 outside the ``number`` present classes."""
+    if METRIC == "cosine":
+        pixel_norm = tl.sqrt(_pair_sum(pixel * pixel) + epsilon)
+        text_norm = tl.sqrt(_pair_sum(text * text) + epsilon)
+        cosine = _pair_sum(pixel * text) / (pixel_norm * text_norm)
+        value = tl.where(number > 0, 1 - cosine, 0.0)
+        slope = cosine * (pixel / pixel_norm) - 0.5 * (text + turned) / text_norm
+        slope = slope / pixel_norm
+    else:
+        pairs = tl.maximum(number * number, 1.0)
+        if METRIC == "l1":
+            value = _pair_sum(tl.abs(pixel - text)) / pairs
+            slope = 0.5 * (_sign(pixel - text) + _sign(pixel - turned)) / pairs
+        else:
+            value = _pair_sum((pixel - text) * (pixel - text)) / pairs
+            slope = (2 * pixel - text - turned) / pairs
+    return value, slope
+
+
+@triton.jit
 def covariance_kernel(
     pooled, mass, text_cov, bank, new_bank, products, sums, counter, loss, gram, centre, total_mass,
     channels, decay, epsilon,
@@ -75,24 +126,7 @@ def covariance_kernel(
     tl.debug_barrier()  # all threads have stored before one of them tells
     finished = tl.atomic_add(counter, 1, sem="acq_rel")
     if finished == BLOCKS - 1:
-        total = tl.zeros([KP], tl.float32)
-        total_other = tl.zeros([KP], tl.float32)
-        matrix = tl.zeros([KP, KP], tl.float32)
-        for first in range(0, BLOCKS, BLOCKS_AHEAD):
-            for ahead in tl.static_range(BLOCKS_AHEAD):
-                part = first + ahead
-                total += tl.load(sums + part * KP + classes)
-                total_other += tl.load(sums + part * KP + other)
-                matrix += tl.load(products + part * (KP * KP) + tile)
-        mean = total / channels
-        mean_other = total_other / channels
-        for first in range(0, BLOCKS, BLOCKS_AHEAD):
-            for ahead in tl.static_range(BLOCKS_AHEAD):
-                part = first + ahead
-                size = tl.minimum(channels - part * BLOCK_C, BLOCK_C)
-                shift = tl.load(sums + part * KP + classes) / size - mean
-                shift_other = tl.load(sums + part * KP + other) / size - mean_other
-                matrix += size * shift[:, None] * shift_other[None, :]
+        matrix, mean = _joined(products, sums, channels, KP, BLOCK_C, BLOCKS, BLOCKS_AHEAD)
         pixel = matrix / (channels - 1)
 
         both = present[:, None] & (count_other > 0)[None, :]
@@ -102,21 +136,7 @@ def covariance_kernel(
         # the products are symmetric, so only the symmetric part of the slope has an effect
         turned = tl.load(text_cov + other[None, :] * K + classes[:, None], mask=both, other=0.0)
         number = tl.sum(tl.where(present, 1.0, 0.0), 0)
-        if METRIC == "cosine":
-            pixel_norm = tl.sqrt(_pair_sum(pixel * pixel) + epsilon)
-            text_norm = tl.sqrt(_pair_sum(text * text) + epsilon)
-            cosine = _pair_sum(pixel * text) / (pixel_norm * text_norm)
-            value = tl.where(number > 0, 1 - cosine, 0.0)
-            slope = cosine * (pixel / pixel_norm) - 0.5 * (text + turned) / text_norm
-            slope = slope / pixel_norm
-        else:
-            pairs = tl.maximum(number * number, 1.0)
-            if METRIC == "l1":
-                value = _pair_sum(tl.abs(pixel - text)) / pairs
-                slope = 0.5 * (_sign(pixel - text) + _sign(pixel - turned)) / pairs
-            else:
-                value = _pair_sum((pixel - text) * (pixel - text)) / pairs
-                slope = (2 * pixel - text - turned) / pairs
+        value, slope = _distance(pixel, text, turned, number, epsilon, METRIC)
         scale = 2.0 / (channels - 1)
         if HAS_BANK:
             scale = scale * (1 - decay)
