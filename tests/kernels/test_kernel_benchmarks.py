@@ -15,6 +15,7 @@ from pathlib import Path
 
 import baselines
 import copt_kernels
+import kernel_builds
 import pytest
 import torch
 from tabulate import tabulate
@@ -238,8 +239,6 @@ def test_graph_replay(benchmark):
 
 def test_resources_of_the_kernels(benchmark):
     """Registers, spilled bytes and shared memory of each compiled kernel."""
-    pytest.importorskip("triton")
-    import kernel_builds
 
     def build():
         for name in kernel_builds.BUILDS:

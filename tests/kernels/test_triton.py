@@ -17,7 +17,7 @@ pytestmark = [
     *([] if INTERPRETED else [pytest.mark.gpu]),
     pytest.mark.skipif(
         not INTERPRETED and not torch.cuda.is_available(),
-        reason="needs CUDA; without, test_triton_interpreter.py runs these in the interpreter",
+        reason="needs a GPU (CUDA); test_triton_interpreter.py runs these in the interpreter",
     ),
 ]
 MODES = ["nearest", "area", "bilinear"]
