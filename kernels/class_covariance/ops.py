@@ -7,7 +7,7 @@ backward as an operator of its own. ``torch.compile`` and ``torch.export`` take 
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -73,92 +73,39 @@ def empty_gradient(
 
 
 # ---- what runs --------------------------------------------------------------------------------
+# SCHEMAS say the arguments. The last is the backend, whose function takes the others.
 
 
-def _pool(
-    features: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    mode: str,
-    ignore_index: int,
-    divide: bool,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return implementation(backend).pool(features, labels, num_classes, mode, ignore_index, divide)
+def _forward(name: str) -> Callable:
+    def run(*arguments: Any) -> Any:
+        *given, backend = arguments
+        return getattr(implementation(backend), name)(*given)
+
+    return run
 
 
-def _pool_backward(
-    gradient: Tensor,
-    labels: Tensor,
-    mass: Tensor,
-    weights: Tensor,
-    size: list[int],
-    dtype: torch.dtype,
-    channels_last: bool,
-    mode: str,
-    ignore_index: int,
-    divide: bool,
-    backend: str,
-) -> Tensor:
-    out = empty_gradient(size, dtype, channels_last, gradient.device)
-    return implementation(backend).pool_backward(
-        gradient, labels, mass, weights, out, mode, ignore_index, divide
-    )
+def _into_features(name: str) -> Callable:
+    """A backward pass that writes the gradient by the features, for which memory is made here."""
+
+    def run(*arguments: Any) -> Tensor:
+        *given, backend = arguments
+        tensors, options = _split(given)
+        out = _gradient_memory(*given)
+        return getattr(implementation(backend), name)(*tensors, out, *options)
+
+    return run
 
 
-def _covariance(
-    means: Tensor,
-    mass: Tensor,
-    text_cov: Tensor,
-    bank: Tensor | None,
-    decay: float,
-    metric: str,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return implementation(backend).covariance(means, mass, text_cov, bank, decay, metric)
+def _split(arguments: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Tensors, and what stands behind size, dtype and channels_last of ``empty_gradient``."""
+    count = sum(isinstance(argument, Tensor) for argument in arguments)
+    return arguments[:count], arguments[count + 3 :]
 
 
-def _covariance_backward(
-    grad_loss: Tensor, new_bank: Tensor, mass: Tensor, gram: Tensor, centre: Tensor, backend: str
-) -> Tensor:
-    return implementation(backend).covariance_backward(grad_loss, new_bank, mass, gram, centre)
-
-
-def _pooled_loss(
-    features: Tensor,
-    labels: Tensor,
-    text_cov: Tensor,
-    bank: Tensor | None,
-    mode: str,
-    ignore_index: int,
-    decay: float,
-    metric: str,
-    backend: str,
-) -> tuple[Tensor, ...]:
-    return implementation(backend).pooled_loss(
-        features, labels, text_cov, bank, mode, ignore_index, decay, metric
-    )
-
-
-def _pooled_loss_backward(
-    grad_loss: Tensor,
-    new_bank: Tensor,
-    gram: Tensor,
-    centre: Tensor,
-    mass: Tensor,
-    weights: Tensor,
-    labels: Tensor,
-    size: list[int],
-    dtype: torch.dtype,
-    channels_last: bool,
-    mode: str,
-    ignore_index: int,
-    backend: str,
-) -> Tensor:
-    out = empty_gradient(size, dtype, channels_last, grad_loss.device)
-    return implementation(backend).pooled_loss_backward(
-        grad_loss, new_bank, gram, centre, mass, weights, labels, out, mode, ignore_index
-    )
+def _gradient_memory(*arguments: Any) -> Tensor:
+    tensors, _ = _split(arguments)
+    size, dtype, channels_last = arguments[len(tensors) : len(tensors) + 3]
+    return empty_gradient(size, dtype, channels_last, tensors[0].device)
 
 
 # ---- shapes, for torch.compile ----------------------------------------------------------------
@@ -177,19 +124,6 @@ def _pool_shapes(
         features.new_empty(num_classes, dtype=dtype),
         features.new_empty(weights, dtype=dtype),
     )
-
-
-def _pool_backward_shapes(
-    gradient: Tensor,
-    labels: Tensor,
-    mass: Tensor,
-    weights: Tensor,
-    size: list[int],
-    dtype: torch.dtype,
-    channels_last: bool,
-    *_: Any,
-) -> Tensor:
-    return empty_gradient(size, dtype, channels_last, gradient.device)
 
 
 def _covariance_shapes(means: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -211,22 +145,6 @@ def _pooled_loss_shapes(
 ) -> tuple[Tensor, ...]:
     pooled, mass, weights = _pool_shapes(features, labels, text_cov.shape[0], mode, rest[-1])
     return *_covariance_shapes(pooled), mass, weights
-
-
-def _pooled_loss_backward_shapes(
-    grad_loss: Tensor,
-    new_bank: Tensor,
-    gram: Tensor,
-    centre: Tensor,
-    mass: Tensor,
-    weights: Tensor,
-    labels: Tensor,
-    size: list[int],
-    dtype: torch.dtype,
-    channels_last: bool,
-    *_: Any,
-) -> Tensor:
-    return empty_gradient(size, dtype, channels_last, grad_loss.device)
 
 
 # ---- gradients ---------------------------------------------------------------------------------
@@ -312,25 +230,22 @@ def _pooled_loss_gradient(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[T
 
 
 def _register() -> None:
-    for name, (schema, run, shapes) in OPERATORS.items():
-        torch.library.define(f"{LIBRARY}::{name}", schema)
+    for name, (run, shapes) in OPERATORS.items():
+        torch.library.define(f"{LIBRARY}::{name}", SCHEMAS[name])
         torch.library.impl(f"{LIBRARY}::{name}", ("cpu", "cuda"), without_autocast(run))
         torch.library.register_fake(f"{LIBRARY}::{name}", shapes)
     for name, (gradient, keep) in GRADIENTS.items():
         torch.library.register_autograd(f"{LIBRARY}::{name}", gradient, setup_context=keep)
 
 
+# name -> what runs, what says the shapes
 OPERATORS = {
-    "pool": (SCHEMAS["pool"], _pool, _pool_shapes),
-    "pool_backward": (SCHEMAS["pool_backward"], _pool_backward, _pool_backward_shapes),
-    "covariance": (SCHEMAS["covariance"], _covariance, _covariance_shapes),
-    "covariance_backward": (
-        *(SCHEMAS["covariance_backward"], _covariance_backward, _covariance_backward_shapes),
-    ),
-    "pooled_loss": (SCHEMAS["pooled_loss"], _pooled_loss, _pooled_loss_shapes),
-    "pooled_loss_backward": (
-        *(SCHEMAS["pooled_loss_backward"], _pooled_loss_backward, _pooled_loss_backward_shapes),
-    ),
+    "pool": (_forward("pool"), _pool_shapes),
+    "pool_backward": (_into_features("pool_backward"), _gradient_memory),
+    "covariance": (_forward("covariance"), _covariance_shapes),
+    "covariance_backward": (_forward("covariance_backward"), _covariance_backward_shapes),
+    "pooled_loss": (_forward("pooled_loss"), _pooled_loss_shapes),
+    "pooled_loss_backward": (_into_features("pooled_loss_backward"), _gradient_memory),
 }
 GRADIENTS = {
     "pool": (_pool_gradient, _keep_pool),
