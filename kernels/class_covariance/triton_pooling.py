@@ -144,6 +144,18 @@ def _exact_product(value, chosen, STORED: tl.constexpr, SHORT: tl.constexpr):
 
 
 @triton.jit
+def _values_of(
+    features, image, channel, cell, inside, channels, sn, sc, sh, sw,
+    w: tl.constexpr, PLANE: tl.constexpr,
+):  # fmt: skip
+    """float32 (C, Q) features of an image's cells, with ones behind the last channel."""
+    read = inside[None, :] & (channel < channels)[:, None]
+    offsets = offsets_of(channel, cell, sc, sh, sw, w, PLANE)
+    value = tl.load(features + image * sn + offsets, mask=read, other=0.0).to(tl.float32)
+    return tl.where((channel == channels)[:, None], 1.0, value)
+
+
+@triton.jit
 def pool_kernel(
     features, labels, weights, sums, mass, counter, channels, tasks,
     sn, sc, sh, sw, ln, lh, lw, last_row, row_step, last_column, column_step, ignore_index,
@@ -165,10 +177,9 @@ def pool_kernel(
     total = tl.zeros([BLOCK_C, BLOCK_K], tl.float32)
     for task in range(split, tasks, SPLITS):
         image, cell, inside = block_of_cells(task, h, w, BLOCK_Q)
-        read = inside[None, :] & (channel < channels)[:, None]
-        offsets = offsets_of(channel, cell, sc, sh, sw, w, PLANE)
-        value = tl.load(features + image * sn + offsets, mask=read, other=0.0).to(tl.float32)
-        value = tl.where((channel == channels)[:, None], 1.0, value)
+        value = _values_of(
+            features, image, channel, cell, inside, channels, sn, sc, sh, sw, w, PLANE
+        )
         if SOFT:
             of_class = weights + image * (K * h * w) + classes[None, :] * (h * w) + cell[:, None]
             read = inside[:, None] & (classes < K)[None, :]
@@ -187,10 +198,9 @@ def pool_kernel(
         total = tl.zeros([BLOCK_C, BLOCK_K], tl.float32)
         for task in range(split, tasks, SPLITS):
             image, cell, inside = block_of_cells(task, h, w, BLOCK_Q)
-            read = inside[None, :] & (channel < channels)[:, None]
-            offsets = offsets_of(channel, cell, sc, sh, sw, w, PLANE)
-            value = tl.load(features + image * sn + offsets, mask=read, other=0.0).to(tl.float32)
-            value = tl.where((channel == channels)[:, None], 1.0, value)
+            value = _values_of(
+                features, image, channel, cell, inside, channels, sn, sc, sh, sw, w, PLANE
+            )
             label = tl.zeros([BLOCK_Q], tl.int32)
             if not SOFT:
                 label = nearest_class(
