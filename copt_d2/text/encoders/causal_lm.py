@@ -33,10 +33,9 @@ class CausalLMEncoder:
                 "MODEL.COPT.ENCODER_DEVICE auto needs accelerate: pip install accelerate"
             )
         self._weights = find_weights(model, options.weights)
+        pooled = {"last": "last token", "mean": "mean of tokens"}[options.pooling]
         name = f"hf:{model.partition('@')[0]}@{self._weights.revision}"
-        self.id = f"{name}, {options.pooling} token, {options.dtype}".replace(
-            "mean token", "mean of tokens"
-        )
+        self.id = f"{name}, {pooled}, {options.dtype}"
 
     def encode(self, prompts: list[str]) -> Tensor:
         """See :class:`TextEncoder`."""
