@@ -77,14 +77,21 @@ def sleeps(seconds):
     return step
 
 
+def begin(handler, request, **headers):
+    """Status and headers of an answer that is the connection's last."""
+    handler.send_response(200)
+    kind = "text/event-stream" if request.get("stream") else "application/json"
+    for name, value in {"Content-Type": kind, **headers}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.close_connection = True
+
+
 def drips(text, seconds):
     """An answer in pieces with a pause before each one."""
 
     def step(handler, request):
-        handler.send_response(200)
-        handler.send_header("Content-Type", "text/event-stream")
-        handler.end_headers()
-        handler.close_connection = True
+        begin(handler, {"stream": True})
         try:
             for event in events(text):
                 time.sleep(seconds)
@@ -98,31 +105,19 @@ def drips(text, seconds):
 
 def breaks_off(text):
     """The first half of an answer that is announced as whole."""
-
-    def step(handler, request):
-        body = b"".join(events(text)) if request.get("stream") else completion(text)
-        handler.send_response(200)
-        kind = "text/event-stream" if request.get("stream") else "application/json"
-        handler.send_header("Content-Type", kind)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body[: len(body) // 2])
-        handler.close_connection = True
-
-    return step
+    return _half_of(text, length_is_told=True)
 
 
 def ends_early(text):
     """The first half of an answer of unknown length, and a proper end of the connection."""
+    return _half_of(text, length_is_told=False)
 
+
+def _half_of(text, length_is_told):
     def step(handler, request):
         body = b"".join(events(text)) if request.get("stream") else completion(text)
-        handler.send_response(200)
-        kind = "text/event-stream" if request.get("stream") else "application/json"
-        handler.send_header("Content-Type", kind)
-        handler.end_headers()
+        begin(handler, request, **({"Content-Length": str(len(body))} if length_is_told else {}))
         handler.wfile.write(body[: len(body) // 2])
-        handler.close_connection = True
 
     return step
 
@@ -131,11 +126,7 @@ def stays_alive(seconds):
     """Blank lines or comments, many a second, and no answer."""
 
     def step(handler, request):
-        handler.send_response(200)
-        kind = "text/event-stream" if request.get("stream") else "application/json"
-        handler.send_header("Content-Type", kind)
-        handler.end_headers()
-        handler.close_connection = True
+        begin(handler, request)
         end = time.monotonic() + seconds
         try:
             while time.monotonic() < end:
