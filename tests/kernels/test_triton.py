@@ -12,14 +12,10 @@ from copt_kernels.class_covariance import reference
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
-pytestmark = [
-    pytest.mark.parity,
-    *([] if INTERPRETED else [pytest.mark.gpu]),
-    pytest.mark.skipif(
-        not INTERPRETED and not torch.cuda.is_available(),
-        reason="needs a GPU (CUDA); test_triton_interpreter.py runs these in the interpreter",
-    ),
-]
+pytestmark = [pytest.mark.parity]
+if not INTERPRETED:
+    no_cuda = not torch.cuda.is_available()
+    pytestmark += [pytest.mark.gpu, pytest.mark.skipif(no_cuda, reason="needs CUDA (a GPU)")]
 MODES = ["nearest", "area", "bilinear"]
 # float32 sums of values up to about 4, over at most some hundred cells
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
