@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Idle OpenMP threads soon fall asleep: on a shared machine this saves up to half the time.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo test test-long lint format clean
 
 install: $(VENV)/.installed
 
@@ -21,6 +21,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# short forms of the campaigns (tests/campaigns) and what takes minutes
+test-long: install
+	$(BIN)/python -m pytest -m long
 
 lint: install
 	$(BIN)/ruff check .

@@ -23,6 +23,15 @@ def pytest_configure():
     torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Tests marked `long` run where they are asked for: `make test-long`, or -m with their name."""
+    if "long" in config.getoption("markexpr"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
 @pytest.fixture(autouse=True)
 def _seeds():
     """Each test has the same random numbers whatever ran before it."""
