@@ -1,10 +1,11 @@
 """Trainer, hooks, checkpoints, evaluation, process launch and config files."""
 
-from .checkpointing import TrainingCheckpointer, load_student_weights
+from .checkpointing import TrainingCheckpointer
 from .checks import check_config
 from .config_files import chosen_values, load_config
 from .evaluate import check_expected_results, evaluate
 from .launch import launch
+from .student_weights import load_student_weights
 from .trainer import UDATrainer
 
 __all__ = [

@@ -14,9 +14,7 @@ import torch
 from detectron2.utils import comm
 from torch import Tensor, nn
 
-from ..checkpoint import convert_mmseg, is_released, student_state
 from ..errors import InputError
-from ..weight_files import read_tensors
 from .random_state import random_state
 
 logger = logging.getLogger("copt_d2.checkpoint")
@@ -26,8 +24,6 @@ BROKEN = (
     *(RuntimeError, EOFError, OSError, KeyError, ValueError),
     *(pickle.UnpicklingError, zipfile.BadZipFile),
 )
-# beginning of a file as torch wrote it before version 1.6, and mmcv's publishing script after it
-LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 
 
 def _first_line(error: Exception) -> str:
@@ -91,54 +87,6 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
             f"checkpoint {path} cannot be written ({_first_line(error)}): free space in "
             f"{path.parent} and go on with --resume; earlier checkpoints are intact"
         ) from error
-
-
-def _is_legacy(file: Path) -> bool:
-    with open(file, "rb") as stream:
-        return stream.read(len(LEGACY_START)) == LEGACY_START
-
-
-def load_student_weights(network: nn.Module, path: str) -> int | None:
-    """Loads the student of a training checkpoint, a bare network, or a checkpoint released by the
-    authors of DAFormer, HRDA, MIC or CoPT, from a .pth or .safetensors file.
-
-    Returns:
-        The number of steps after which the training checkpoint was written; ``None`` for other
-        files.
-    Raises:
-        InputError: if the file cannot be read or is of another architecture or class count.
-    """
-    file = Path(path)
-    if file.is_file() and (file.suffix == ".safetensors" or _is_legacy(file)):
-        stored = read_tensors(file, "MODEL.WEIGHTS")
-    else:
-        stored = read_checkpoint(file)
-    released = is_released(stored)
-    try:
-        state = convert_mmseg(stored) if released else student_state(stored.get("model", stored))
-    except KeyError as error:
-        raise InputError(f"MODEL.WEIGHTS {path}: {error.args[0]}") from error
-    wanted = network.state_dict()
-    wrong = [
-        f"{key} is {tuple(state[key].shape)} there and {tuple(wanted[key].shape)} here"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
-    ]
-    wrong += [f"{key} is missing there" for key in wanted if key not in state]
-    wrong += [f"{key} is unknown here" for key in state if key not in wanted]
-    if wrong:
-        if "patch_embed1.proj.weight" in state:
-            raise InputError(
-                f"MODEL.WEIGHTS {path} holds a MiT encoder alone: set MODEL.MIT.WEIGHTS to it and "
-                'MODEL.WEIGHTS to ""'
-            )
-        more = f", and {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
-        raise InputError(
-            f"MODEL.WEIGHTS {path} is of another architecture or class count than the config: "
-            f"{wrong[0]}{more}"
-        )
-    network.load_state_dict(state)
-    return stored.get("iteration") if "model" in stored and not released else None
 
 
 class TrainingCheckpointer:

@@ -27,7 +27,7 @@ from ..solver import (
     load_scheduler_state,
 )
 from .backward import back_propagate
-from .checkpointing import TrainingCheckpointer, load_student_weights, rank_buffers
+from .checkpointing import TrainingCheckpointer, rank_buffers
 from .config_files import config_changes
 from .evaluate import evaluate
 from .hooks import (
@@ -41,6 +41,7 @@ from .hooks import (
 )
 from .processes import average_gradients, broadcast_model
 from .random_state import kept_random_state, restore_random_state
+from .student_weights import load_student_weights
 
 logger = logging.getLogger("copt_d2.trainer")
 
