@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.modeling import Backbone
 from torch import nn
 
 from .schedule import poly_warmup_factor
@@ -13,8 +14,9 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
     """Groups of all parameters that require a gradient; the first rule that matches a parameter's
     name wins.
 
-    1. ``head`` in the name: learning rate times HEAD_LR_MULTIPLIER, weight decay (norms inside
-       heads included);
+    1. ``head`` in the name, outside encoders (detectron2's ``Backbone``), some of which have heads
+       of attention: learning rate times HEAD_LR_MULTIPLIER, weight decay (norms inside heads
+       included);
     2. ``norm`` in the name: no decay;
     3. the rest: weight decay, biases included, and norms that are named otherwise (timm's ``bn``).
     """
@@ -25,10 +27,12 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
     norm["weight_decay"] = solver.WEIGHT_DECAY_NORM
     rest = {"name": "rest", "params": [], "lr": solver.BASE_LR}
     rest["weight_decay"] = solver.WEIGHT_DECAY
+    encoders = [module for module in model.modules() if isinstance(module, Backbone)]
+    encoded = {id(parameter) for encoder in encoders for parameter in encoder.parameters()}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if "head" in name:
+        if "head" in name and id(parameter) not in encoded:
             head["params"].append(parameter)
         elif "norm" in name:
             norm["params"].append(parameter)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from detectron2.modeling import build_model
+from detectron2.modeling import Backbone, build_model
 from torch import nn
 
 from copt_d2.solver import build_optimizer, parameter_groups
@@ -33,6 +33,33 @@ def test_the_first_rule_that_matches_a_name(tiny_cfg):
         },
         # norms whose name does not say so decay, as in the reference
         "rest": {f"encoder.{n}.{kind}" for n in range(3) for kind in ("weight", "bias")},
+    }
+
+
+class Encoder(Backbone):
+    """Names of timm's: XCiT and CaiT have talking heads, ConvNeXt and Hiera a head with a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.talking_head1 = nn.Linear(2, 2, bias=False)
+        self.head_norm = nn.LayerNorm(2, bias=False)
+        self.attention = nn.ModuleDict({"heads": nn.Linear(2, 2, bias=False)})
+
+    def forward(self, images):
+        raise NotImplementedError
+
+
+def test_heads_inside_an_encoder_are_no_heads(tiny_cfg):
+    model = nn.ModuleDict({"backbone": Encoder(), "attention_head": nn.Linear(2, 2, bias=False)})
+    model["head_of_all"] = nn.Sequential(Encoder())  # nor those of an encoder inside a head
+    assert names_by_group(tiny_cfg, model) == {
+        "head": {"attention_head.weight"},
+        "norm": {f"{place}.head_norm.weight" for place in ("backbone", "head_of_all.0")},
+        "rest": {
+            f"{place}.{name}.weight"
+            for place in ("backbone", "head_of_all.0")
+            for name in ("talking_head1", "attention.heads")
+        },
     }
 
 
