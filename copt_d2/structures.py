@@ -46,14 +46,14 @@ class SegOutput:
     """What a segmentation network returns.
 
     Attributes:
-        logits: (N, K, H/4, W/4).
+        logits: (N, K, H/4, W/4); ``None`` where only the encoder ran.
         detail_logits: (N, K, h/4, w/4) logits of the detail crop (HRDA), else ``None``.
         box: the detail crop's box, else ``None``.
         features: res2..res5 of the context branch (HRDA) or of the image.
         images: what ``features`` were computed from, (N, 3, h, w).
     """
 
-    logits: Tensor
+    logits: Tensor | None
     detail_logits: Tensor | None = None
     box: Box | None = None
     features: dict[str, Tensor] | None = None

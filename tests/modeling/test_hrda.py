@@ -13,7 +13,7 @@ from copt_d2.modeling import HRDA, build_segmentation_network
 from copt_d2.modeling.losses import cross_entropy
 from copt_d2.modeling.networks.hrda import draw_box
 from copt_d2.solver import build_optimizer
-from copt_d2.structures import DomainBatch, StepDraws
+from copt_d2.structures import DomainBatch, PseudoLabels, StepDraws
 
 BOX = (16, 48, 40, 72)
 
@@ -188,3 +188,49 @@ def test_sizes_and_parameter_groups_of_the_paper(tiny_cfg, monkeypatch):
     assert sum(p.numel() for p in network.attention_head.parameters()) == 530_707
     groups = build_optimizer(tiny_cfg, nn.ModuleDict({"student": network})).param_groups
     assert [len(group["params"]) for group in groups] == [47, 322, 730]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_feature_losses_of_the_target_run_the_encoder_once(hrda_cfg, enabled):
+    """As the whole student's features would give them, to the last bit, without its decoders."""
+    hrda_cfg.MODEL.HRDA.ENABLED = enabled
+    hrda_cfg.MODEL.UDA.TARGET_FEATURE_LOSSES = ("CoPTLoss", "FeatureDistanceLoss")
+    hrda_cfg.MODEL.TIMM.FREEZE_NORM = True
+    model = build_model(hrda_cfg)
+    for parameter in model.student.backbone.parameters():  # away from the frozen encoder
+        parameter.data.mul_(1.1)
+    target = DomainBatch(torch.randn(2, 3, 64, 96))
+    pseudo = PseudoLabels(torch.ones(2, 64, 96, dtype=torch.long), torch.ones(2, 64, 96))
+    output, expected = model.student(target.images), {}
+    for key, loss in model.target_feature_losses.items():
+        expected[f"loss_target_{key}"] = loss.on_output(output, pseudo.labels)
+    model.target_feature_losses["copt"].memory_bank.zero_()
+
+    def gradients(losses):
+        parameters = list(model.student.backbone.parameters())
+        return torch.autograd.grad(sum(losses.values()), parameters)
+
+    before = gradients(expected)
+    seen = []
+    hook = model.student.backbone.register_forward_hook(lambda _, args, __: seen.append(args[0]))
+    model.student.sem_seg_head.layers = None  # calling it would raise
+    losses = model.target_losses(target, pseudo)
+    hook.remove()
+    assert [tuple(images.shape) for images in seen] == [
+        (2, 3, 32, 48) if enabled else (2, 3, 64, 96)
+    ]
+    assert losses == expected
+    assert all(torch.equal(a, b) for a, b in zip(gradients(losses), before, strict=True))
+
+
+def test_a_loss_of_the_target_may_read_logits(hrda_cfg):
+    class MeanOfLogits(nn.Module):
+        def on_output(self, output, labels):
+            return output.logits.mean()
+
+    model = build_model(hrda_cfg)
+    model.target_feature_losses["mean"] = MeanOfLogits()
+    target = DomainBatch(torch.randn(2, 3, 64, 96))
+    losses = model.target_losses(target, model.teacher.pseudo_labels(target))
+    losses["loss_target_mean"].backward()
+    assert model.student.sem_seg_head.conv_seg.weight.grad is not None

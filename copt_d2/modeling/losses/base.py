@@ -25,9 +25,12 @@ class FeatureLoss(nn.Module, ABC):
 
     Attributes:
         key: short name; the loss is logged as ``loss_<phase>_<key>``.
+        features_suffice: false in a loss that reads logits, which the target pass computes only if
+            it must.
     """
 
     key: str
+    features_suffice = True
 
     @abstractmethod
     def on_output(self, output: SegOutput, labels: Tensor) -> Tensor:

@@ -191,7 +191,10 @@ class UDASegmentor(nn.Module):
         labels = pseudo.labels
         if target.valid is not None:
             labels = labels.masked_fill(target.valid == 0, IGNORE_INDEX)
-        output = self.student(target.images)
+        added = self.target_feature_losses.values()
+        # then neither a decoder nor, with HRDA, the details are run
+        alone = all(getattr(loss, "features_suffice", False) for loss in added)
+        output = (self.student.encode if alone else self.student)(target.images)
         return {
             f"loss_target_{key}": loss.on_output(output, labels)
             for key, loss in self.target_feature_losses.items()

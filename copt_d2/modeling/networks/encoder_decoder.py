@@ -28,9 +28,13 @@ class EncoderDecoder(nn.Module):
         whole = (0, images.shape[-2], 0, images.shape[-1])
         if crop_box is not None and tuple(crop_box) != whole:
             raise ValueError(f"one resolution has no detail crop: a box is {whole}, not {crop_box}")
-        features = self.backbone(images)
-        logits = self.sem_seg_head.layers(features)
-        return SegOutput(logits, features=features, images=images)
+        output = self.encode(images)
+        output.logits = self.sem_seg_head.layers(output.features)
+        return output
+
+    def encode(self, images: Tensor) -> SegOutput:
+        """(N, 3, H, W), normalised -> features alone, for losses that need no more."""
+        return SegOutput(None, features=self.backbone(images), images=images)
 
     def predict(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> logits (N, K, H, W), in whatever mode the network is."""

@@ -109,19 +109,26 @@ class HRDA(nn.Module):
         if any(value % GRID for value in (*size, *box)):
             raise ValueError(f"image {size} and box {box} must lie on a grid of {GRID} pixels")
         y1, y2, x1, x2 = box
-        context_images = half_size(images)
-        context_features = self.backbone(context_images)
+        output = self.encode(images)
         detail_features = self.backbone(images[:, :, y1:y2, x1:x2])
         # in this order: both update the running statistics of the decoder's norms
-        context = self.sem_seg_head.layers(context_features)
+        context = self.sem_seg_head.layers(output.features)
         detail = self.sem_seg_head.layers(detail_features)
-        attention = torch.sigmoid(self.attention_head.layers(context_features))
+        attention = torch.sigmoid(self.attention_head.layers(output.features))
         inside = torch.zeros_like(attention[:, :1])
         inside[:, :, y1 // GRID : y2 // GRID, x1 // GRID : x2 // GRID] = 1
         borders = (x1, size[1] - x2, y1, size[0] - y2)  # as F.pad wants them
         whole = F.pad(detail, [border // STRIDE for border in borders])
-        logits = fuse(attention * inside, context, whole)
-        return SegOutput(logits, detail, box, context_features, context_images)
+        output.logits = fuse(attention * inside, context, whole)
+        output.detail_logits, output.box = detail, box
+        return output
+
+    def encode(self, images: Tensor) -> SegOutput:
+        """(N, 3, H, W), normalised, with even H and W -> the context's features and images alone,
+        for losses that need no more.
+        """
+        context_images = half_size(images)
+        return SegOutput(None, features=self.backbone(context_images), images=context_images)
 
     def predict(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) of any size -> logits (N, K, H, W); details of the whole image, from
