@@ -40,21 +40,27 @@ from copt_d2.engine import (
     load_config,
     load_student_weights,
 )
+from copt_d2.engine.random_state import kept_random_state
 from copt_d2.errors import InputError
 from copt_d2.files import replace_text
 from copt_d2.text import ensure_text_bank
 
 
 def prepare_text_bank(cfg: CfgNode) -> None:
-    """Makes the text bank of the class names when CoPT is trained and it is missing."""
+    """Makes the text bank of the class names when CoPT is trained and it is missing.
+
+    Encoders draw random numbers while they are built; a run must not depend on whether the bank was
+    there already.
+    """
     uda = cfg.MODEL.UDA
     if "CoPTLoss" not in (*uda.FEATURE_LOSSES, *uda.TARGET_FEATURE_LOSSES):
         return
     names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).stuff_classes
-    if comm.is_main_process():
-        ensure_text_bank(cfg, names)
-    comm.synchronize()
-    cfg.MODEL.COPT.TEXT_BANK = str(ensure_text_bank(cfg, names))
+    with kept_random_state():
+        if comm.is_main_process():
+            ensure_text_bank(cfg, names)
+        comm.synchronize()
+        cfg.MODEL.COPT.TEXT_BANK = str(ensure_text_bank(cfg, names))
 
 
 def choose_seed(cfg: CfgNode, resume: bool) -> int:

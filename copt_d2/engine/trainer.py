@@ -218,7 +218,9 @@ class UDATrainer(TrainerBase):
         """Batches from the start iteration on; the first one brings the generators to their
         resumed state.
         """
-        batches = iter(build_uda_train_loader(self.cfg, self.start_iter))
+        with kept_random_state():  # whatever it finds in a cache or makes anew
+            loader = build_uda_train_loader(self.cfg, self.start_iter)
+        batches = iter(loader)
         first = next(batches)
         # not earlier: the start of the loader's workers has drawn from torch's generator
         if self._resumed_random is not None:
