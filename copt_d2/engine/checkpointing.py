@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from detectron2.utils import comm
-from torch import Tensor, nn
 
 from ..errors import InputError
 from .random_state import random_state
@@ -198,9 +197,3 @@ class TrainingCheckpointer:
         logger.warning(
             "%s held an earlier run; moved to %s (--resume continues a run)", self.folder, target
         )
-
-
-def rank_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Buffers that may differ between processes: memory bank, statistics of batch norms."""
-    persistent = model.state_dict()
-    return {name: value for name, value in model.named_buffers() if name in persistent}

@@ -20,15 +20,9 @@ from torch import Tensor
 from ..data import build_uda_train_loader
 from ..errors import InputError
 from ..files import replace_text
-from ..solver import (
-    build_lr_scheduler,
-    build_optimizer,
-    load_optimizer_state,
-    load_scheduler_state,
-)
+from ..solver import build_lr_scheduler, build_optimizer
 from .backward import back_propagate
-from .checkpointing import TrainingCheckpointer, rank_buffers
-from .config_files import config_changes
+from .checkpointing import TrainingCheckpointer
 from .evaluate import evaluate
 from .hooks import (
     ImageLogger,
@@ -41,6 +35,8 @@ from .hooks import (
 )
 from .processes import average_gradients, broadcast_model
 from .random_state import kept_random_state, restore_random_state
+from .recent_losses import RecentLosses
+from .run_state import RunState, broken_tensors
 from .student_weights import load_student_weights
 
 logger = logging.getLogger("copt_d2.trainer")
@@ -61,8 +57,8 @@ class UDATrainer(TrainerBase):
         self.autocast = cfg.SOLVER.AMP.ENABLED
         self.last_batch: tuple[Any, Any] | None = None
         self.results: OrderedDict[str, dict[str, float]] = OrderedDict()
-        self._recent: list[Tensor] = []
-        self._names: list[str] = []
+        self.recent = RecentLosses(self.model.device)
+        self.state = RunState(cfg, self.model, self.optimizer, self.scheduler, self.recent)
         self._resumed_random: dict[str, Any] | None = None
 
     def _build_hooks(self) -> list[hooks.HookBase]:
@@ -89,7 +85,8 @@ class UDATrainer(TrainerBase):
         """Continues from the newest checkpoint, or starts anew, perhaps from MODEL.WEIGHTS."""
         state = self.checkpointer.load_latest() if resume else None
         if state is not None:
-            self._restore(state)
+            self.state.restore(state)
+            self.start_iter = state["iteration"]
         elif resume:
             logger.warning("--resume: no checkpoint in %s, starting anew", self.cfg.OUTPUT_DIR)
         if state is None and self.cfg.MODEL.WEIGHTS:
@@ -103,7 +100,7 @@ class UDATrainer(TrainerBase):
         comm.synchronize()
         broadcast_model(self.model)
         if state is not None:
-            self._restore_rank(state["ranks"])
+            self._resumed_random = self.state.restore_rank(state["ranks"])
 
     def _load_initial_weights(self) -> None:
         load_student_weights(self.model.student, self.cfg.MODEL.WEIGHTS)
@@ -112,82 +109,20 @@ class UDATrainer(TrainerBase):
 
     def save_checkpoint(self) -> None:
         """Everything that the rest of the run depends on."""
-        done = self.iter + 1
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "data": self._data_order(),
-            "config": self.cfg.dump(),
-        }
-        mine = {
-            "buffers": {name: value.cpu() for name, value in rank_buffers(self.model).items()},
-            "losses": [values.cpu() for values in self._recent],
-        }
-        self._check_weights(state["model"])
-        self.checkpointer.save(state, mine, done)
-
-    def _check_weights(self, state: dict[str, Tensor]) -> None:
-        """A finite loss can have an infinite gradient: such weights must not replace good ones."""
-        broken = [n for n, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
-        if broken:
-            raise InputError(
-                f"iteration {self.iter}: {broken[0]} and {len(broken) - 1} more tensors of the "
-                f"model have become NaN or infinite; {self.checkpointer.last_in_words()}; "
-                "lower SOLVER.BASE_LR or look at the data of the last iterations"
+        state = self.state.shared()
+        broken = broken_tensors(state["model"])
+        if broken:  # a finite loss can have an infinite gradient; the good weights must stay
+            raise self._failure(
+                f"{broken[0]} and {len(broken) - 1} more tensors of the model have become NaN or "
+                "infinite"
             )
+        self.checkpointer.save(state, self.state.own(), self.iter + 1)
 
-    def _data_order(self) -> dict[str, Any]:
-        """What fixes, with the iteration, which images come next."""
-        return {
-            "seed": self.cfg.SEED,
-            "batch": self.cfg.SOLVER.IMS_PER_BATCH,
-            "source": list(self.cfg.DATASETS.TRAIN),
-            "target": list(self.cfg.DATASETS.TARGET),
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        if state["data"] != self._data_order():
-            raise InputError(
-                f"--resume: {self.cfg.OUTPUT_DIR} was trained with the data order {state['data']}, "
-                f"the config says {self._data_order()}: set SEED, SOLVER.IMS_PER_BATCH and "
-                "DATASETS back, or choose another OUTPUT_DIR"
-            )
-        changes = ", ".join(config_changes(state["config"], self.cfg))
-        if changes:
-            logger.warning("--resume: the config has changed and counts from here on: %s", changes)
-        try:
-            self.model.load_state_dict(state["model"])
-            load_optimizer_state(self.optimizer, state["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            detail = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"--resume: what is in {self.cfg.OUTPUT_DIR} does not fit the config: {detail}"
-            ) from error
-        load_scheduler_state(self.scheduler, state["scheduler"])
-        self.start_iter = state["iteration"]
-        if self.start_iter > self.max_iter:
-            raise InputError(
-                f"--resume: {self.cfg.OUTPUT_DIR} has {self.start_iter} iterations already, more "
-                f"than SOLVER.MAX_ITER {self.max_iter}: raise it, or evaluate with --eval-only"
-            )
-
-    def _restore_rank(self, ranks: list[dict[str, Any]]) -> None:
-        """Random state, buffers and unlogged losses of this process; of rank 0's if there were
-        fewer processes then.
-        """
-        mine = ranks[comm.get_rank()] if comm.get_rank() < len(ranks) else ranks[0]
-        if len(ranks) != comm.get_world_size():
-            logger.warning(
-                "%d processes continue a run of %d: not bit-equal",
-                comm.get_world_size(),
-                len(ranks),
-            )
-        buffers = dict(self.model.named_buffers())
-        for name, value in mine["buffers"].items():
-            buffers[name].copy_(value)
-        self._recent = [values.to(self.model.device) for values in mine.get("losses", ())]
-        self._resumed_random = mine["random"]
+    def _failure(self, what: str) -> InputError:
+        return InputError(
+            f"iteration {self.iter}: {what}; {self.checkpointer.last_in_words()}; "
+            "lower SOLVER.BASE_LR or look at the data of the last iterations"
+        )
 
     # the loop
 
@@ -253,38 +188,27 @@ class UDATrainer(TrainerBase):
 
     def _check_finite(self, losses: dict[str, Tensor]) -> None:
         """Stops all processes before the step if a loss of any of them is not finite."""
-        self._names = list(losses)
-        values = torch.stack(list(losses.values()))
-        self._recent.append(values)
-        broken = (~values.isfinite()).float()
+        broken = (~self.recent.add(losses).isfinite()).float()
         if comm.get_world_size() > 1:
             dist.all_reduce(broken, op=dist.ReduceOp.MAX)
         if not broken.any():
             return
-        names = [name for name, flag in zip(self._names, broken.tolist(), strict=True) if flag]
+        names = [name for name, flag in zip(losses, broken.tolist(), strict=True) if flag]
         phases = sorted({name.split("_")[1] for name in names})
-        raise InputError(
-            f"iteration {self.iter}: {', '.join(names)} in phase {', '.join(phases)} is NaN or "
-            f"infinite; {self.checkpointer.last_in_words()}; "
-            "lower SOLVER.BASE_LR or look at the data of this iteration"
-        )
+        raise self._failure(f"{', '.join(names)} in phase {', '.join(phases)} is NaN or infinite")
 
     def _log_losses(self) -> None:
         """Means over the steps since the last call, and over the processes."""
-        means = torch.stack(self._recent).mean(dim=0)
-        self._recent.clear()
-        diagnostics = {k: v.detach() for k, v in self.model.diagnostics.items()}
-        gathered = comm.gather((means.tolist(), {k: float(v) for k, v in diagnostics.items()}))
+        diagnostics = {k: float(v) for k, v in self.model.diagnostics.items()}
+        gathered = comm.gather((self.recent.take_means(), diagnostics))
         if not comm.is_main_process():
             return
-        count = len(gathered)
-        scalars = {
-            name: sum(values[index] for values, _ in gathered) / count
-            for index, name in enumerate(self._names)
-        }
-        for name in diagnostics:
-            scalars[name] = sum(extra[name] for _, extra in gathered) / count
-        scalars["total_loss"] = sum(scalars[name] for name in self._names)
+        means, extra = (
+            {k: sum(part[k] for part in parts) / len(parts) for k in parts[0]}
+            for parts in zip(*gathered, strict=True)
+        )
+        total = sum(means[name] for name in self.recent.names)
+        scalars = {**means, **extra, "total_loss": total}
         self.storage.put_scalars(**scalars, smoothing_hint=False)  # they are means already
 
     def _save_and_evaluate(self) -> OrderedDict[str, dict[str, float]]:

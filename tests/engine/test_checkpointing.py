@@ -6,10 +6,10 @@ from torch import nn
 
 from copt_d2.engine.checkpointing import (
     TrainingCheckpointer,
-    rank_buffers,
     read_checkpoint,
     write_checkpoint,
 )
+from copt_d2.engine.run_state import rank_buffers
 from copt_d2.errors import InputError
 
 EMPTY = {"optimizer": {}, "scheduler": {}, "data": {}, "config": ""}
