@@ -12,6 +12,7 @@ from detectron2.config import CfgNode, get_cfg
 
 from ..config import add_copt_config
 from ..errors import InputError
+from .config_values import check_values
 
 UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: ([\w.]+)")
 # keys that may change between two parts of a run without changing its weights
@@ -112,6 +113,7 @@ def chosen_values(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _values(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of all that is no table itself."""
     for key, value in node.items():
         if isinstance(value, dict):
             yield from _values(value, f"{prefix}{key}.")
@@ -138,5 +140,6 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
         raise InputError(f"no such config file: {file}")
     _merge_file(cfg, file)
     _merge_overrides(cfg, overrides)
+    check_values(cfg)
     _check_device(cfg)
     return cfg
