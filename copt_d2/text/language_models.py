@@ -11,11 +11,12 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..errors import InputError
 from .encoders.base import UNREADABLE, one_line
 from .encoders.weights import find_weights
+from .redaction import without_secret
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -26,12 +27,19 @@ PASSING = (408, 409, 429)  # and all from 500: statuses of failures that may pas
 logger = logging.getLogger(__name__)
 
 
-class _Retry(Exception):
-    """A failure that may pass; ``wait`` = seconds that the server asks for."""
+class _Unusable(Exception):
+    """An answer that is none."""
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a try gave no answer; ``wait`` = seconds that the server asks for, ``final`` = no further
+    try would give one.
+    """
+
+    reason: str
+    wait: float | None = None
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,12 @@ class ChatServer:
                 "--base-url, or paste an answer with --from-text"
             )
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
-            raise InputError(f"--base-url {self.base_url}: must begin with http:// or https://")
+            shown = without_secret(self.base_url, self.api_key)
+            raise InputError(f"--base-url {shown}: must begin with http:// or https://")
+        try:
+            urlsplit(self.base_url)
+        except ValueError as error:
+            raise InputError(f"--base-url {self.base_url}: {error}") from None
         if not self.api_key.strip().isascii() or not self.api_key.strip().isprintable():
             raise InputError("the key (--api-key, OPENAI_API_KEY) holds letters that no key has")
         if not self.timeout > 0 or self.retries < 0:
@@ -73,61 +86,70 @@ class ChatServer:
 
     @property
     def name(self) -> str:
-        """Model and server, without a password that the URL may hold."""
-        password = urlsplit(self.base_url).netloc.rpartition("@")[0]
-        return f"{self.model} at {self.base_url.replace(f'{password}@', '') or 'OpenAI'}"
+        """Model and server, without what the URL may hold of secrets."""
+        parts = urlsplit(self.base_url)
+        server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return self._hidden(f"{self.model} at {server if self.base_url else 'OpenAI'}")
+
+    def _hidden(self, text: str) -> str:
+        """What leaves this class: servers and libraries quote what they were sent."""
+        for secret in (self.api_key, unquote(urlsplit(self.base_url).password or "")):
+            text = without_secret(text, secret)
+        return text
 
     def ask(self, question: str, image_urls: Sequence[str] = ()) -> str:
         """The answer to a question.
 
         Raises:
-            InputError: if the server refuses, or no try gives an answer.
+            InputError: if the server refuses, or no try gives an answer; without a cause, which
+                could quote the key.
         """
+        messages = _messages(question, image_urls)
         for attempt in range(self.retries + 1):
-            try:
-                return self._try(_messages(question, image_urls))
-            except _Retry as failure:
-                if attempt == self.retries:
-                    raise InputError(
-                        f"{self.name}: no answer after {attempt + 1} tries, the last one: {failure}"
-                    ) from failure
+            outcome = self._try(messages)
+            if isinstance(outcome, str):
+                return self._hidden(outcome)
+            if outcome.final:
+                raise InputError(self._hidden(f"{self.name} {outcome.reason}"))
+            if attempt < self.retries:
                 # a server that asks for no wait at all is spared all the same
-                wait = min(failure.wait or self.backoff * 2**attempt, LONGEST_WAIT)
-                logger.warning("%s; next try in %.1f s", failure, wait)
+                wait = min(outcome.wait or self.backoff * 2**attempt, LONGEST_WAIT)
+                logger.warning("%s; next try in %.1f s", self._hidden(outcome.reason), wait)
                 sleep(wait)
-        raise AssertionError  # the last try returns or raises
+        told = f"no answer after {self.retries + 1} tries, the last one: {outcome.reason}"
+        raise InputError(self._hidden(f"{self.name}: {told}"))
 
-    def _try(self, messages: list[dict[str, Any]]) -> str:
+    def _try(self, messages: list[dict[str, Any]]) -> str | _Failure:
         import openai
 
         try:
             answer, end = asyncio.run(self._answer(messages))
-        except (openai.APITimeoutError, TimeoutError) as error:
-            raise _Retry(f"no whole answer within {self.timeout:g} s") from error
+        except (openai.APITimeoutError, TimeoutError):
+            return _Failure(f"no whole answer within {self.timeout:g} s")
         except openai.APIStatusError as error:
             if error.status_code in PASSING or error.status_code >= 500:
                 wait = _seconds(error.response.headers.get("retry-after", ""))
-                raise _Retry(f"status {error.status_code}: {self._told(error)}", wait) from error
+                return _Failure(f"status {error.status_code}: {self._told(error)}", wait)
             # a wrong key, model or request
-            raise InputError(f"{self.name} refuses: {self._told(error)}") from error
-        except ImportError as error:  # a proxy of a kind that the client needs a package for
-            raise InputError(f"{self.name} cannot be asked: {self._told(error)}") from error
+            return _Failure(f"refuses: {self._told(error)}", final=True)
         except openai.APIError as error:
             cause = f" ({self._told(error.__cause__)})" if error.__cause__ else ""
-            raise _Retry(f"{self._told(error)}{cause}") from error
+            return _Failure(f"{self._told(error)}{cause}")
         except (ValueError, AttributeError, TypeError, IndexError, KeyError) as error:
-            raise _Retry(f"not the protocol's JSON ({self._told(error)})") from error
+            return _Failure(f"not the protocol's JSON ({self._told(error)})")
+        except _Unusable as error:
+            return _Failure(self._told(error))
+        except Exception as error:  # such as a proxy that the client needs a package for
+            return _Failure(f"cannot be asked: {self._told(error)}", final=True)
         if not answer.strip():
-            raise _Retry("an empty answer")
+            return _Failure("an empty answer")
         if end == "length":
             logger.warning("%s cut its answer off at its limit of length", self.name)
         return answer
 
     def _told(self, error: BaseException) -> str:
-        """A library's message in one line; some of them quote the key."""
-        key = self.api_key.strip()
-        text = one_line(error) or type(error).__name__
-        return text.replace(key, "(key)") if key else text
+        """A library's message in one line, which may cut it: without the key before that."""
+        return one_line(ValueError(self._hidden(str(error)))) or type(error).__name__
 
     async def _answer(self, messages: list[dict[str, Any]]) -> tuple[str, str]:
         """An answer and why it ends there."""
@@ -148,7 +170,7 @@ class ChatServer:
                 return await self._streamed(client, messages)
             response = await client.chat.completions.create(model=self.model, messages=messages)
             if getattr(response, "error", None):
-                raise _Retry(f"the server says {response.error}")
+                raise _Unusable(f"the server says {response.error}")
             choice = response.choices[0]
             return _text_of(choice.message.content), choice.finish_reason or ""
 
@@ -164,7 +186,7 @@ class ChatServer:
                     pieces.append(_text_of(choice.delta.content))
                     end = choice.finish_reason or end
         if pieces and not end:
-            raise _Retry("the answer broke off")
+            raise _Unusable("the answer broke off")
         return "".join(pieces), end
 
 

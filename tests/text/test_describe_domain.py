@@ -111,6 +111,17 @@ def test_a_server_is_asked(describe, out, monkeypatch, tmp_path, flags):
     assert note["images"] == ["night.png", "night.png"]
 
 
+def test_a_key_in_an_answer_is_not_written(describe, out):
+    answer = f"{ANSWER}\n4. Authorization: Bearer sk-secret\n5. soft sk%2Dsecret light\n"
+    with serve(answers(answer)) as server:
+        arguments = ["night street", "--out", out, "--model", "tiny", "--base-url", server.url]
+        status, printed, errors = describe(*arguments, "--api-key", "sk-secret")
+    assert status == 0
+    assert load_template_lists(out)["night street"][:3] == TEMPLATES
+    for text in (printed, "".join(errors), out.read_text()):
+        assert "secret" not in text
+
+
 def test_a_dry_run_asks_nobody_and_writes_nothing(describe, out):
     with serve(answers(ANSWER)) as server:
         status, printed, errors = describe(

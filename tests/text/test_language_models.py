@@ -5,6 +5,7 @@ import logging
 import socket
 import sys
 import time
+import traceback
 
 import pytest
 import torch
@@ -145,8 +146,67 @@ def test_a_refusal_that_quotes_the_key_does_not_show_it(waits):
     assert "wrong key (key)" in str(error.value)
 
 
-def test_a_password_in_the_url_is_not_shown():
+def quoting(text):
+    """Answers that quote a text in every place that a message may be made of."""
+    error = json.dumps({"error": {"message": text, "param": [text]}}).encode()
+    return {
+        "status of success": says(error),
+        "event": says(b"data: " + error + b"\n\n", "text/event-stream"),
+        "refusal": fails(403, f"Bearer {text}"),
+        "overload": fails(503, text, Retry_After=text),
+        "redirect": fails(307, Location=f"/v1?key={text}"),
+        "redirect to nowhere": fails(307, Location=f"http://{text}.invalid:1/"),
+        "no JSON": says(f'{{"choices": "{text}"'.encode()),
+        "no choices": says(json.dumps({"choices": [text]}).encode()),
+        "another encoding": lambda handler, _: handler.send(
+            200, text.encode(), Content_Encoding="gzip"
+        ),
+    }
+
+
+@pytest.mark.parametrize("quoted", [SECRET, "sk%2Dvery-secret", "sk-very", "sk-v****et"])
+@pytest.mark.parametrize("place", quoting(""))
+def test_a_key_that_a_server_quotes_is_not_shown(waits, caplog, place, quoted):
+    with (
+        serve(quoting(quoted)[place]) as server,
+        pytest.raises(InputError) as error,
+        caplog.at_level(logging.WARNING, "copt_d2"),
+    ):
+        client(server, stream=place == "event", retries=1).ask("Why?")
+    # whoever prints the whole chain of errors shows no more than the line
+    whole = "".join(traceback.format_exception(error.value)) + caplog.text
+    for secret in (quoted, SECRET, "sk-very", "very-secret"):
+        assert secret not in whole
+    assert "\n" not in str(error.value)
+    assert error.value.__cause__ is error.value.__context__ is None
+
+
+def test_an_answer_that_quotes_the_key_does_not_show_it():
+    with serve(answers(f"1. soft shadows\n2. Bearer {SECRET}\n")) as server:
+        assert client(server).ask("Why?") == "1. soft shadows\n2. Bearer (key)\n"
+        assert client(server, stream=True).ask("Why?") == "1. soft shadows\n2. Bearer (key)\n"
+
+
+def test_an_error_of_any_kind_is_one_line_without_the_key(monkeypatch):
+    """Errors of the client that no list of kinds could hold."""
+
+    async def create(*_args):
+        raise RecursionError(f"headers {{'Authorization': 'Bearer {SECRET}'}}")
+
+    monkeypatch.setattr(ChatServer, "_answer", create)
+    with pytest.raises(InputError, match=r"cannot be asked: .*'Bearer \(key\)'") as error:
+        ChatServer("http://x/v1", "tiny", SECRET).ask("Why?")
+    assert SECRET not in "".join(traceback.format_exception(error.value))
+
+
+def test_secrets_in_the_url_are_not_shown():
     assert ChatServer("http://me:pass@x/v1", "m").name == "m at http://x/v1"
+    assert ChatServer(f"http://x:1/v1?key={SECRET}", "m").name == "m at http://x:1/v1"
+    assert ChatServer(f"http://x/{SECRET}", "m", SECRET).name == "m at http://x/(key)"
+    with pytest.raises(InputError, match=r"--base-url \(key\): must begin"):
+        ChatServer(SECRET, "m", SECRET)
+    with pytest.raises(InputError, match=r"--base-url http://\[x: Invalid IPv6"):
+        ChatServer("http://[x", "m")
 
 
 def test_a_proxy_without_its_package_is_one_line(monkeypatch):
