@@ -1,6 +1,7 @@
 """Small files that a kill or a full disk must not destroy."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -22,3 +23,14 @@ def replace_bytes(path: Path, content: bytes) -> None:
 def replace_text(path: Path, text: str) -> None:
     """The same for text, in UTF-8."""
     replace_bytes(path, text.encode())
+
+
+def move_to_previous(folder: Path, paths: Sequence[Path]) -> Path:
+    """Moves what is no longer current to ``folder / "previous_<n>"``, a new one, and returns it."""
+    numbers = [path.name.removeprefix("previous_") for path in folder.glob("previous_*")]
+    number = 1 + max((int(text) for text in numbers if text.isdecimal()), default=0)
+    target = folder / f"previous_{number}"
+    target.mkdir()
+    for path in paths:
+        path.rename(target / path.name)
+    return target

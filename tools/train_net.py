@@ -35,14 +35,12 @@ from copt_d2.engine import (
     UDATrainer,
     check_config,
     check_expected_results,
-    evaluate,
+    evaluate_weights,
     launch,
     load_config,
-    load_student_weights,
 )
 from copt_d2.engine.random_state import kept_random_state
 from copt_d2.errors import InputError
-from copt_d2.files import replace_text
 from copt_d2.text import ensure_text_bank
 
 
@@ -86,8 +84,6 @@ def setup(args: argparse.Namespace) -> CfgNode:
     folder = Path(cfg.OUTPUT_DIR)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if args.eval_only and comm.is_main_process():
-            replace_text(folder / "config_of_evaluation.yaml", cfg.dump())
         for name in ("copt_d2", "detectron2", "fvcore"):
             setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
     except OSError as error:
@@ -103,9 +99,6 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 def evaluate_only(cfg: CfgNode) -> None:
     """Evaluates MODEL.WEIGHTS, or the newest checkpoint of OUTPUT_DIR."""
-    cfg.MODEL.UDA.FEATURE_LOSSES = cfg.MODEL.UDA.TARGET_FEATURE_LOSSES = ()
-    cfg.MODEL.MIT.WEIGHTS = ""  # MODEL.WEIGHTS holds the encoder too
-    cfg.MODEL.UDA.PHASES = ("source",)
     if not cfg.MODEL.WEIGHTS:
         files = TrainingCheckpointer(cfg.OUTPUT_DIR).files()
         if not files:
@@ -114,9 +107,11 @@ def evaluate_only(cfg: CfgNode) -> None:
                 f"{cfg.OUTPUT_DIR}"
             )
         cfg.MODEL.WEIGHTS = str(files[0])
-    model = build_model(cfg)
-    iteration = load_student_weights(model.student, cfg.MODEL.WEIGHTS)
-    check_expected_results(cfg, evaluate(cfg, model.eval(), iteration, cfg.MODEL.WEIGHTS))
+    alone = cfg.clone()
+    alone.MODEL.UDA.FEATURE_LOSSES = alone.MODEL.UDA.TARGET_FEATURE_LOSSES = ()
+    alone.MODEL.MIT.WEIGHTS = ""  # MODEL.WEIGHTS holds the encoder too
+    alone.MODEL.UDA.PHASES = ("source",)
+    check_expected_results(cfg, evaluate_weights(cfg, build_model(alone)))
 
 
 def main(args: argparse.Namespace) -> None:

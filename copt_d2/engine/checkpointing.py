@@ -14,6 +14,7 @@ import torch
 from detectron2.utils import comm
 
 from ..errors import InputError
+from ..files import move_to_previous
 from .random_state import random_state
 
 logger = logging.getLogger("copt_d2.checkpoint")
@@ -184,16 +185,15 @@ class TrainingCheckpointer:
         mix.
         """
         names = ["model_final.pth", "metrics.json", "evaluation", "export", "config.yaml"]
+        names.append("config_of_evaluation.yaml")
         left = [*self.files(), *(self.folder / n for n in names), *self.folder.glob("events.*")]
         left = [path for path in left if path.exists()]
-        if not any(NAME.fullmatch(path.name) or path.name == "metrics.json" for path in left):
+        # a record that an --eval-only has left here is of other weights than the run will have
+        signs = [*self.files(), *self.folder.glob("metrics.json")]
+        signs += self.folder.glob("evaluation/*.json")
+        if not signs:
             return
-        numbers = [path.name.removeprefix("previous_") for path in self.folder.glob("previous_*")]
-        number = 1 + max((int(text) for text in numbers if text.isdecimal()), default=0)
-        target = self.folder / f"previous_{number}"
-        target.mkdir()
-        for path in left:
-            path.rename(target / path.name)
+        target = move_to_previous(self.folder, left)
         logger.warning(
             "%s held an earlier run; moved to %s (--resume continues a run)", self.folder, target
         )

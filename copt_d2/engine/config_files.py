@@ -98,7 +98,7 @@ def config_changes(earlier: str, cfg: CfgNode) -> list[str]:
         earlier: the YAML text of the earlier config.
         cfg: the config now.
     """
-    before, now = dict(_values(yaml.safe_load(earlier))), dict(_values(yaml.safe_load(cfg.dump())))
+    before, now = (dict(dotted_values(yaml.safe_load(text))) for text in (earlier, cfg.dump()))
     both = [key for key in now if key in before and not key.startswith(FREE)]
     return [f"{key} {before[key]} -> {now[key]}" for key in both if before[key] != now[key]]
 
@@ -107,18 +107,18 @@ def chosen_values(cfg: CfgNode) -> dict[str, Any]:
     """What a config sets: key -> value where it differs from the default."""
     defaults = get_cfg()
     add_copt_config(defaults)
-    known = dict(_values(yaml.safe_load(defaults.dump())))
-    now = _values(yaml.safe_load(cfg.dump()))
+    known = dict(dotted_values(yaml.safe_load(defaults.dump())))
+    now = dotted_values(yaml.safe_load(cfg.dump()))
     return {key: value for key, value in now if value != known.get(key)}
 
 
-def _values(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of all that is no table itself."""
+def dotted_values(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of a config as nested dicts, as ("MODEL.UDA.PHASES", value)."""
     for key, value in node.items():
         if isinstance(value, dict):
-            yield from _values(value, f"{prefix}{key}.")
+            yield from dotted_values(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            yield f"{prefix}{key}", value
 
 
 def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import subprocess
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference
 from detectron2.utils import comm
 from torch import Tensor, nn
 
+from ..checkpoint import tensors_digest
 from ..data import build_uda_test_loader
 from ..data.label_spaces import (
     CITYSCAPES_13,
@@ -25,17 +25,18 @@ from ..data.label_spaces import (
     CITYSCAPES_CLASSES,
     CITYSCAPES_IDS,
 )
-from ..data.layouts import data_root
 from ..data.reading import read_image, read_train_ids
 from ..errors import InputError
 from ..evaluation import Exporter, IoUEvaluator
 from ..evaluation.pictures import prediction_sheet
-from ..evaluation.record import Record, format_table, score_fields
+from ..evaluation.record import format_table
 from ..files import replace_text
+from .evaluation_place import EvaluatedWeights, Place, choose_place, own_place
+from .evaluation_record import build_record, is_labelled
+from .student_weights import load_student_weights
 
 logger = logging.getLogger("copt_d2.evaluate")
 
-SCENES_MARKER = "scenes.json"  # copt_d2/scenes leaves it in the folder of each data set it writes
 # means over Cityscapes' classes that the literature reports
 CITYSCAPES_SUBSETS = {
     "19": tuple(range(len(CITYSCAPES_CLASSES))),
@@ -69,58 +70,10 @@ class PictureKeeper(DatasetEvaluator):
             self.predictions.update(part)
 
 
-def _commit() -> str | None:
-    """The commit of this checkout, or ``None`` outside one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
-
-
-def _is_labelled(files: Sequence[dict[str, Any]]) -> bool:
-    """Whether there is a label file for each image (``check_config`` refuses half of them)."""
-    return all("sem_seg_file_name" in entry for entry in files)
-
-
-def _uses_generated_scenes(cfg: CfgNode, files: Sequence[dict[str, Any]]) -> bool:
-    """Whether the evaluated images, or a data set of the training, are of tools/make_scenes.py.
-
-    Generated data sets have the names of the real ones. What tells them apart is a file in the
-    data set's folder.
-    """
-    root = data_root()
-    image = Path(files[0]["file_name"])
-    folders = {image.relative_to(root).parts[0]} if image.is_relative_to(root) else set()
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TARGET):
-        folder = MetadataCatalog.get(name).get("folder")
-        folders |= {folder} if folder else set()
-    return any((root / folder / SCENES_MARKER).is_file() for folder in folders)
-
-
-def _record(cfg: CfgNode, name: str, results: dict[str, Any] | None, **origin: Any) -> Record:
-    """The evaluation record; ``origin``: iteration and checkpoint."""
-    metadata, files = MetadataCatalog.get(name), DatasetCatalog.get(name)
-    classes = list(cfg.TEST.CLASSES) or list(metadata.evaluation_classes)
-    return {
-        "dataset": name,
-        "split": name.rsplit("_", 1)[-1],
-        "generated_scenes": _uses_generated_scenes(cfg, files),
-        "classes_in_mean": [metadata.stuff_classes[c] for c in classes],
-        **origin,
-        **score_fields(results, metadata.stuff_classes),
-        "class_names": list(metadata.stuff_classes),
-        "images": len(files),
-        "seed": cfg.SEED,
-        "commit": _commit(),
-    }
-
-
 def _write_sheet(cfg: CfgNode, name: str, keeper: PictureKeeper, folder: Path) -> Path:
     metadata, files = MetadataCatalog.get(name), DatasetCatalog.get(name)
     table = np.asarray(metadata.label_table, dtype=np.uint8)
-    labelled = _is_labelled(files)
+    labelled = is_labelled(files)
     titles = ["image", "prediction", *(["ground truth"] if labelled else [])]
 
     def rows() -> Iterator[list[np.ndarray]]:
@@ -155,9 +108,11 @@ def _build_scorer(cfg: CfgNode, name: str) -> IoUEvaluator:
     )
 
 
-def _build_exporter(cfg: CfgNode, name: str, files: Sequence[dict[str, Any]]) -> Exporter:
+def _build_exporter(
+    cfg: CfgNode, name: str, files: Sequence[dict[str, Any]], folder: Path
+) -> Exporter:
     return Exporter(
-        Path(cfg.OUTPUT_DIR) / "export" / name,
+        folder,
         cfg.TEST.EXPORT,
         image_files=[entry["file_name"] for entry in files],
         palette=MetadataCatalog.get(name).stuff_colors,
@@ -166,38 +121,35 @@ def _build_exporter(cfg: CfgNode, name: str, files: Sequence[dict[str, Any]]) ->
 
 
 def evaluate_dataset(
-    cfg: CfgNode,
-    model: nn.Module,
-    name: str,
-    iteration: int | None = None,
-    checkpoint: str | None = None,
+    cfg: CfgNode, model: nn.Module, name: str, weights: EvaluatedWeights, place: Place
 ) -> dict[str, Any]:
-    """Scores of one data set; rank 0 writes OUTPUT_DIR/evaluation/<name>.json and .png, all write
-    what TEST.EXPORT names. Other ranks return {}, as all do for a data set without labels.
+    """Scores of one data set; rank 0 writes <name>.json and .png to ``place.records``, all write
+    what TEST.EXPORT names to ``place.export``. Other ranks return {}, as all do for a data set
+    without labels.
     """
     files = DatasetCatalog.get(name)
     keeper = _build_keeper(cfg, files)
     evaluators: list[DatasetEvaluator] = [keeper]
-    if _is_labelled(files):
+    if is_labelled(files):
         evaluators.append(_build_scorer(cfg, name))
     if cfg.TEST.EXPORT:
-        evaluators.append(_build_exporter(cfg, name, files))
+        evaluators.append(_build_exporter(cfg, name, files, place.export / name))
     loader = build_uda_test_loader(cfg, name)
     results = inference_on_dataset(model, loader, DatasetEvaluators(evaluators)) or None
     if not comm.is_main_process():
         return {}
-    record = _record(cfg, name, results, checkpoint=checkpoint, iteration=iteration)
-    folder = Path(cfg.OUTPUT_DIR) / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
+    record = build_record(cfg, name, results, weights)
+    place.records.mkdir(parents=True, exist_ok=True)
+    file = place.records / f"{name}.json"
+    replace_text(file, json.dumps(record, indent=2) + "\n")
     if record["labelled"]:
-        logger.info("%s:\n%s", name, format_table(record))
+        logger.info("%s, record %s:\n%s", name, file, format_table(record))
     else:
         logger.info("%s has no labels: %d images predicted, no score", name, len(files))
     if cfg.TEST.EXPORT:
-        logger.info("predictions: %s", Path(cfg.OUTPUT_DIR) / "export" / name)
+        logger.info("predictions: %s", place.export / name)
     if cfg.TEST.PICTURES:
-        logger.info("pictures: %s", _write_sheet(cfg, name, keeper, folder))
+        logger.info("pictures: %s", _write_sheet(cfg, name, keeper, place.records))
     return results["sem_seg"] if results else {}
 
 
@@ -226,7 +178,7 @@ def evaluate(
     iteration: int | None = None,
     checkpoint: str | None = None,
 ) -> OrderedDict[str, dict[str, float]]:
-    """Evaluates on every data set of DATASETS.TEST.
+    """Evaluates a model on every data set of DATASETS.TEST, as its training does.
 
     Args:
         cfg: the whole config.
@@ -237,11 +189,50 @@ def evaluate(
         {data set: {"mIoU": percent, ...}} without classes that do not occur; empty dicts but on
         rank 0.
     """
-    results = OrderedDict()
     with _buffers_of_rank_0(model):
-        for name in cfg.DATASETS.TEST:
-            scores = evaluate_dataset(cfg, model, name, iteration, checkpoint)
-            results[name] = {key: value for key, value in scores.items() if not np.isnan(value)}
+        weights = _weights_of(model, checkpoint, iteration)
+        return _evaluate_all(cfg, model, weights, own_place(Path(cfg.OUTPUT_DIR)))
+
+
+def evaluate_weights(cfg: CfgNode, model: nn.Module) -> OrderedDict[str, dict[str, float]]:
+    """Evaluates MODEL.WEIGHTS_PART of the file MODEL.WEIGHTS, as ``--eval-only`` does.
+
+    The files go where `choose_place` says; the config is written there, too.
+
+    Args:
+        cfg: the whole config.
+        model: with a ``student``, which gets the weights.
+    Returns:
+        See `evaluate`.
+    Raises:
+        InputError: if the weights cannot be read or do not fit.
+    """
+    iteration = load_student_weights(model.student, cfg.MODEL.WEIGHTS)
+    weights = _weights_of(model, cfg.MODEL.WEIGHTS, iteration)
+    place = own_place(Path(cfg.OUTPUT_DIR))
+    if comm.is_main_process():
+        place = choose_place(cfg, weights)
+        place.config.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(place.config, cfg.dump())
+    place = comm.all_gather(place)[0]
+    return _evaluate_all(cfg, model.eval(), weights, place)
+
+
+def _weights_of(
+    model: nn.Module, path: str | None, iteration: int | None, part: str = "student"
+) -> EvaluatedWeights:
+    network = getattr(model, "student", model)
+    digest = tensors_digest(network.state_dict()) if comm.is_main_process() else ""
+    return EvaluatedWeights(path, digest, part, iteration)
+
+
+def _evaluate_all(
+    cfg: CfgNode, model: nn.Module, weights: EvaluatedWeights, place: Place
+) -> OrderedDict[str, dict[str, float]]:
+    results = OrderedDict()
+    for name in cfg.DATASETS.TEST:
+        scores = evaluate_dataset(cfg, model, name, weights, place)
+        results[name] = {key: value for key, value in scores.items() if not np.isnan(value)}
     return results
 
 

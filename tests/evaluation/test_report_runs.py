@@ -72,6 +72,10 @@ RECORD = "evaluation/cityscapes_fine_sem_seg_val.json"
             spoil(RECORD, json.dumps({**record(), "conditions": {"fog": 3}})),
             r"\(IoU is no JSON object\)",
         ),
+        (
+            spoil(RECORD, json.dumps({**record(), "weights": ["model_final.pth"]})),
+            r"\(weights is no JSON object with a path\)",
+        ),
         (spoil("config.yaml", "a: [1"), r"config\.yaml is damaged"),
         (spoil("config.yaml", "text"), r"config\.yaml is damaged \(no config keys\)"),
         (lambda run: (run / "config.yaml").unlink(), r"run holds no config\.yaml"),
@@ -89,3 +93,58 @@ def test_damaged_runs(tmp_path, change, told):
 def test_no_folder(tmp_path):
     with pytest.raises(InputError, match="absent is no folder: name the OUTPUT_DIR of a run"):
         read_runs([tmp_path / "absent"])
+
+
+def weights(path, part="student"):
+    return {"path": path, "digest": "sha256-of-tensors:" + 64 * "a", "part": part}
+
+
+@pytest.mark.parametrize(
+    ("path", "foreign"),
+    [
+        *((None, False), ("{run}/model_final.pth", False), ("{run}/model_0040000.pth", False)),
+        ("output/0/model_0040000.pth", False),  # the OUTPUT_DIR of then: the run has moved
+        ("/disk/output/0/model_0040000.pth", False),
+        *(("output/1/model_0040000.pth", True), ("elsewhere/0/model_final.pth", True)),
+        *(("{run}/downloaded.pth", True), ("weights.safetensors", True)),
+    ],
+)
+@pytest.mark.parametrize("key", ["checkpoint", "weights"])
+def test_a_record_of_weights_that_the_run_did_not_make(tmp_path, path, foreign, key):
+    path = path and path.format(run=tmp_path / "run")
+    fields = {"checkpoint": path} | ({"weights": weights(path)} if key == "weights" else {})
+    run = write_run(tmp_path / "run", config(), record(**fields))
+    assert read_runs([run])[0].is_other == foreign
+    # a folder without a training has no weights of its own
+    (run / "config.yaml").rename(run / "config_of_evaluation.yaml")
+    assert not read_runs([run])[0].is_other
+
+
+def test_a_teacher_is_no_student(tmp_path):
+    fields = {"weights": weights("output/0/model_final.pth", "teacher")}
+    run = write_run(tmp_path / "run", config(), record(**fields))
+    assert read_runs([run])[0].is_other
+    (run / "config.yaml").rename(run / "config_of_evaluation.yaml")
+    assert read_runs([run])[0].method == "CoPT, teacher"
+
+
+@pytest.mark.parametrize(("done", "unfinished"), [(39999, True), (40000, False), (None, False)])
+def test_the_last_step_makes_a_run_finished(tmp_path, done, unfinished):
+    run = write_run(tmp_path / "run", config(), record(iteration=done))
+    assert bool(read_runs([run])[0].unfinished) == unfinished
+
+
+def test_other_evaluations_have_their_own_config(tmp_path):
+    run = write_run(tmp_path / "run", config(), record())
+    other = write_run(tmp_path / "scratch", config(MODEL__MIT__VARIANT="b0"), record(mean=1.0))
+    place = run / "evaluation" / "other" / "x_student_12345678"
+    (other / "evaluation").rename(place.parent)
+    place.mkdir()
+    for file in place.parent.glob("*.json"):
+        file.rename(place / file.name)
+    with pytest.raises(InputError, match=r"12345678 holds no config_of_evaluation\.yaml"):
+        read_runs([run])
+    (other / "config.yaml").rename(place / "config_of_evaluation.yaml")
+    own, found = read_runs([run])
+    assert (own.is_other, own.record["mIoU"]) == (False, 70.0)
+    assert (found.is_other, found.record["mIoU"], found.method) == (True, 1.0, "CoPT, MiT-B0")

@@ -179,6 +179,23 @@ def test_methods_that_the_paper_lacks_have_no_difference(report):
     assert not any(row[1] == "difference" for row in rows)
 
 
+def test_other_weights_are_in_no_table(report):
+    path = "elsewhere/best.pth"
+    found = {"path": path, "digest": "sha256-of-tensors:0123456789abcdef", "part": "student"}
+    text = report((config(), record(mean=99.0, weights=found)))
+    assert table_of(text, 1) is None
+    header, row = tables(text)["Evaluations that are not their run's result"]
+    assert header[1:] == ["weights", "part", "digest", "data set", "iteration", "mIoU"]
+    assert row[1:4] == [path, "student", "01234567"]
+    assert row[-2:] == ["40000", "99.0"]
+
+
+def test_an_unfinished_host_has_no_gain(report):
+    runs = [(config(method="MIC (HRDA)"), record(iteration=8)), (config(), record(mean=75.5))]
+    rows = table_of(report(*runs), 7)
+    assert rows[named(rows, "MIC+CoPT", "ours")[0]][3] == "-"
+
+
 def test_an_oracle_is_no_adaptation(report):
     settings = config()
     settings["DATASETS"]["TRAIN"].append("cityscapes_fine_sem_seg_train")

@@ -14,7 +14,7 @@ from evaluating import CONDITIONS, Reader, config_of, image_name, labels, predic
 
 from copt_d2.data.label_spaces import CAMVID, CITYSCAPES_CLASSES
 from copt_d2.engine import check_config, evaluate
-from copt_d2.engine.evaluate import SCENES_MARKER
+from copt_d2.engine.evaluation_record import SCENES_MARKER
 from copt_d2.errors import InputError
 from copt_d2.scenes.benchmark import MARKER
 

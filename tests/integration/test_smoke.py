@@ -121,6 +121,8 @@ def test_evaluating_the_checkpoint_gives_the_same_scores(smoke, tmp_path):
         second = json.loads((tmp_path / "evaluation" / f"{name}.json").read_text())
         assert second.pop("checkpoint") == str(weights)
         assert first.pop("checkpoint") == str(smoke / "model_0000040.pth")
+        assert second["weights"].pop("path") == str(weights)
+        assert first["weights"].pop("path") == str(smoke / "model_0000040.pth")
         assert first == second
     assert not (tmp_path / "evaluation" / "camvid_dusk_val.png").exists()
 

@@ -36,7 +36,10 @@ def _exported(measurement: Measurement) -> Path:
 def split_by_export(
     measurements: Sequence[Measurement],
 ) -> tuple[list[Measurement], list[str]]:
-    """Those whose predictions were exported, and for each other the command that exports them."""
+    """Those whose predictions were exported, and for each other the command that exports them;
+    what is not its run's result is left out.
+    """
+    measurements = [m for m in measurements if not m.is_other]
     exported = [m for m in measurements if _exported(m).is_dir()]
     hints = [
         f"{m.folder}: no predictions of {m.dataset}; make them with: python tools/train_net.py "

@@ -1,9 +1,11 @@
 """Finished runs: their evaluation records, configs, and which method they are."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import yaml
@@ -11,6 +13,8 @@ import yaml
 from ...errors import InputError
 
 Config = dict[str, Any]  # dotted key -> value
+
+CHECKPOINT = re.compile(r"model_(\d{7}|final)\.pth")
 
 # the config of a training, and of an --eval-only where there was no training
 CONFIG_FILES = ("config.yaml", "config_of_evaluation.yaml")
@@ -32,12 +36,15 @@ class Measurement:
         record: the evaluation record.
         config: the run's config.
         config_file: where it stands.
+        is_other: lies in the folder, but is not the run's result: of other weights, of an earlier
+            checkpoint, or evaluated in another way.
     """
 
     folder: Path
     record: dict[str, Any]
     config: Config
     config_file: Path
+    is_other: bool = False
 
     @property
     def dataset(self) -> str:
@@ -46,8 +53,15 @@ class Measurement:
 
     @property
     def method(self) -> str:
-        """See `method_of`."""
-        return method_of(self.config)
+        """See `method_of`; a teacher's is no student's."""
+        part = self.weights["part"]
+        return method_of(self.config) + ("" if part == "student" else f", {part}")
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """Their ``path``, ``digest`` ("" in records of earlier versions) and ``part``."""
+        earlier = {"path": self.record.get("checkpoint"), "digest": "", "part": "student"}
+        return {**earlier, **self.record.get("weights", {})}
 
     @property
     def is_scored(self) -> bool:
@@ -63,7 +77,7 @@ class Measurement:
     def unfinished(self) -> str:
         """ "iteration 4000 of 40000" of an evaluation during the training, else ""."""
         done, planned = self.record.get("iteration"), self.config.get("SOLVER.MAX_ITER")
-        if done is None or planned is None or done >= planned - 1:
+        if done is None or planned is None or done >= planned:
             return ""
         return f"iteration {done} of {planned}"
 
@@ -122,17 +136,50 @@ def _read_run(folder: Path) -> Iterator[Measurement]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: name the OUTPUT_DIR of a run")
     records = sorted((folder / "evaluation").glob("*.json"))
-    if not records:
+    others = sorted((folder / "evaluation" / "other").glob("*/*.json"))
+    if not records and not others:
         raise InputError(
             f"{folder} holds no evaluation/*.json: evaluate the run with tools/train_net.py "
             f"--eval-only OUTPUT_DIR {folder}"
         )
-    config_file = next((folder / n for n in CONFIG_FILES if (folder / n).is_file()), None)
-    if config_file is None:
-        raise InputError(f"{folder} holds no config.yaml, which says what the run is")
+    config_file = _config_file(folder, CONFIG_FILES)
     config = _read_config(config_file)
     for path in records:
-        yield Measurement(folder, _read_record(path), config, config_file)
+        record = _read_record(path)
+        foreign = config_file.name == CONFIG_FILES[0] and _is_foreign(record, folder, config)
+        yield Measurement(folder, record, config, config_file, is_other=foreign)
+    for path in others:
+        file = _config_file(path.parent, CONFIG_FILES[1:])
+        yield Measurement(folder, _read_record(path), _read_config(file), file, is_other=True)
+
+
+def _config_file(folder: Path, names: Sequence[str]) -> Path:
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise InputError(f"{folder} holds no {names[0]}, which says what the run is")
+    return found
+
+
+def _is_foreign(record: Mapping[str, Any], folder: Path, config: Config) -> bool:
+    """Whether a record in the place of a run's own is of weights that the run did not make.
+
+    Earlier versions put any evaluation there. A record that does not name its weights is the run's.
+    """
+    weights = record.get("weights", {})
+    path = weights.get("path", record.get("checkpoint"))
+    if weights.get("part", "student") != "student":
+        return True
+    if path is None:
+        return False
+    if not CHECKPOINT.fullmatch(Path(path).name):
+        return True
+    parent = Path(path).parent
+    if parent.resolve() == folder.resolve():
+        return False
+    # the folder may have moved since; its name may have been relative to any other
+    then = Path(str(config.get("OUTPUT_DIR", ""))).parts
+    pairs = list(zip(reversed(then), reversed(parent.parts), strict=False))
+    return not pairs or any(ours != theirs for ours, theirs in pairs)
 
 
 def _read_config(path: Path) -> Config:
@@ -172,9 +219,11 @@ def _problem_of(record: Any) -> str:
     missing = [key for key in ("dataset", "mIoU", "IoU") if key not in record]
     if missing:
         return f"without {', '.join(missing)}"
-    conditions = record.get("conditions", {})
+    conditions, weights = record.get("conditions", {}), record.get("weights", {})
     if not isinstance(conditions, dict):
         return "conditions is no JSON object"
+    if not isinstance(weights, dict) or not isinstance(weights.get("path"), (str, NoneType)):
+        return "weights is no JSON object with a path"
     for part in (record, *conditions.values()):
         if not isinstance(part, dict) or not isinstance(part.get("IoU"), dict):
             return "IoU is no JSON object"

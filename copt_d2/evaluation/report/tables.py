@@ -25,6 +25,11 @@ OTHER = """## Other trainings and data sets
 
 The paper has no numbers for these.
 """
+FOREIGN = """## Evaluations that are not their run's result
+
+They lie in a run's folder, but are of other weights (a teacher, an earlier checkpoint, another run)
+or were made with other settings. No table below has them.
+"""
 SERVER = (
     "The paper's numbers are of the test server, ours of the split that is named: their "
     "differences say little."
@@ -41,14 +46,18 @@ def build_report(measurements: Sequence[Measurement], pictures: Sequence[Path] =
         Markdown text.
     """
     paper = load_paper()
-    scored = [m for m in measurements if m.is_scored]
+    runs = [m for m in measurements if not m.is_other]
+    others = [m for m in measurements if m.is_other]
+    scored = [m for m in runs if m.is_scored]
     generated = [m for m in scored if m.is_generated]
     real = [m for m in scored if not m.is_generated]
     groups: dict[str | None, list[Measurement]] = {}
     for measurement in real:
         benchmark = paper.benchmark_of(measurement.dataset, measurement.config)
         groups.setdefault(benchmark, []).append(measurement)
-    parts = [HEAD, _list_of_runs(measurements)]
+    parts = [HEAD, _list_of_runs(runs)]
+    if others:
+        parts += [FOREIGN, _list_of_others(others)]
     for table in paper.tables:
         parts += _paper_table(table, group_repetitions(groups.get(table.benchmark, [])), paper)
     if groups.get(None):
@@ -68,15 +77,32 @@ def _markdown(headers: Sequence[str], rows: Sequence[Sequence[Any]], texts: int)
     return table + "\n"
 
 
+def _score(measurement: Measurement) -> str:
+    mean = measurement.record["mIoU"]
+    if not measurement.is_scored:
+        return "no labels"
+    return mean_and_spread([] if mean is None else [mean])
+
+
+def _list_of_others(measurements: Sequence[Measurement]) -> str:
+    rows = []
+    for m in measurements:
+        digest = m.weights["digest"].rpartition(":")[2][:8]
+        facts = [m.weights["path"], m.weights["part"], digest or None, m.record.get("iteration")]
+        known = [NOT_MEASURED if fact is None else fact for fact in facts]
+        rows.append([m.folder, *known[:3], m.dataset, known[3], _score(m)])
+    headers = ["run's folder", "weights", "part", "digest", "data set", "iteration", "mIoU"]
+    return _markdown(headers, rows, texts=5)
+
+
 def _list_of_runs(measurements: Sequence[Measurement]) -> str:
     rows = []
     for m in measurements:
-        mean = m.record["mIoU"]
-        score = mean_and_spread([] if mean is None else [mean]) if m.is_scored else "no labels"
         commit = m.record.get("commit")
         facts = [m.record.get("seed"), commit and commit[:8], m.record.get("iteration")]
         known = [NOT_MEASURED if fact is None else fact for fact in facts]
-        rows.append([m.folder, m.method, m.dataset, *known, score])
+        method = "; ".join(filter(None, [m.method, m.unfinished]))
+        rows.append([m.folder, method, m.dataset, *known, _score(m)])
     headers = ["run", "method", "data set", "seed", "commit", "iteration", "mIoU"]
     return "## Runs\n\n" + _markdown(headers, rows, texts=3)
 
@@ -159,7 +185,12 @@ def _beside(
 def _gain(
     table: PaperTable, row: PaperRow, group: Repetitions, groups: Sequence[Repetitions]
 ) -> float | None:
-    """Our mean over that of our runs of the row named ``gain_over``, if these are one group."""
+    """Our mean over that of our finished runs of the row named ``gain_over``, if these are one
+    group.
+    """
+    groups = [g for g in groups if not g.measurements[0].unfinished]
+    if group not in groups:
+        return None
     hosts = [other for other in table.rows if other.name == row.gain_over]
     found = [g for host in hosts for g in groups if host.describes(g.method, g.config)]
     means = [g.mean("mIoU", []) for g in (group, *found)]
