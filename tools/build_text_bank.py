@@ -11,10 +11,10 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
+from copt_d2.class_names import ClassEntry, synonyms_of
 from copt_d2.engine import load_config
 from copt_d2.errors import InputError
 from copt_d2.text import make_text_bank
-from copt_d2.text.bank import ClassEntry, synonyms_of
 from copt_d2.text.similarity import draw_similarity, similarity_table
 
 

@@ -17,6 +17,7 @@ from detectron2.utils import comm
 from numpy.random import Generator
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..class_names import ClassList, require_same_classes
 from ..errors import InputError
 from .datasets import datasets_named, target_images
 from .layouts import DatasetDict
@@ -121,10 +122,12 @@ def _source_stream(cfg: CfgNode) -> SourceStream:
     if not names:
         raise InputError("DATASETS.TRAIN is empty; name at least one labelled data set")
     dataset_dicts = datasets_named("DATASETS.TRAIN", names)
-    classes = MetadataCatalog.get(names[0]).stuff_classes
-    for name in names:
-        if MetadataCatalog.get(name).stuff_classes != classes:
-            raise InputError(f"DATASETS.TRAIN: '{names[0]}' and '{name}' have different classes")
+    lists = [
+        ClassList(f"{name} in DATASETS.TRAIN", MetadataCatalog.get(name).stuff_classes)
+        for name in names
+    ]
+    for classes in lists[1:]:
+        require_same_classes(classes, lists[0], "sources must have the same names in one order")
     rare_class = cfg.DATALOADER.RARE_CLASS
     sampler = build_rare_class_sampler(cfg, dataset_dicts) if rare_class.ENABLED else None
     min_crop_pixels = rare_class.MIN_PIXELS * rare_class.MIN_CROP_RATIO

@@ -15,6 +15,7 @@ from detectron2.utils import comm
 
 from ..errors import InputError
 from ..files import move_to_previous
+from .class_checks import check_format
 from .random_state import random_state
 
 logger = logging.getLogger("copt_d2.checkpoint")
@@ -133,8 +134,8 @@ class TrainingCheckpointer:
         without any. All ranks must call it.
 
         Raises:
-            InputError: if there are checkpoints and none of them can be read, or if the processes
-                find different ones.
+            InputError: if there are checkpoints and none of them can be read, if the newest is of a
+                later version of this project, or if the processes find different ones.
         """
         state = self._newest_readable()
         found = comm.all_gather(None if state is None else state["iteration"])
@@ -150,11 +151,13 @@ class TrainingCheckpointer:
         for path in files:
             try:
                 state = read_checkpoint(path)
-                missing = [part for part in PARTS if part not in state]
-                if missing:
-                    raise InputError(f"checkpoint {path} lacks {', '.join(missing)}")
             except InputError as error:
                 logger.warning("%s; falling back to the one before it", error)
+                continue
+            check_format(path, state)  # of a later version, it is not damaged: nothing falls back
+            missing = ", ".join(part for part in PARTS if part not in state)
+            if missing:
+                logger.warning("checkpoint %s lacks %s; falling back", path, missing)
                 continue
             logger.info("resuming from %s", path)
             return state

@@ -12,6 +12,7 @@ from ..data.label_spaces import CITYSCAPES_CLASSES
 from ..errors import InputError
 from ..evaluation.export import check_format_names, check_formats_fit
 from ..modeling.networks.hrda import GRID
+from .class_checks import check_class_names
 from .config_values import check_values, value_of
 
 # detectron2's keys that mean nothing here: whoever sets one expects an effect
@@ -57,6 +58,7 @@ def check_config(cfg: CfgNode, training: bool = True) -> None:
     for key in ("TRAIN", "TARGET", "TEST") if training else ("TEST",):
         for name in cfg.DATASETS[key]:
             _check_dataset(cfg, f"DATASETS.{key}", name)
+    check_class_names(cfg, training)
 
 
 def _check_training_keys(cfg: CfgNode) -> None:

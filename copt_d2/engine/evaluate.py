@@ -207,7 +207,7 @@ def evaluate_weights(cfg: CfgNode, model: nn.Module) -> OrderedDict[str, dict[st
     Raises:
         InputError: if the weights cannot be read or do not fit.
     """
-    iteration = load_student_weights(model.student, cfg.MODEL.WEIGHTS)
+    iteration = load_student_weights(model.student, cfg.MODEL.WEIGHTS, cfg)
     weights = _weights_of(model, cfg.MODEL.WEIGHTS, iteration)
     place = own_place(Path(cfg.OUTPUT_DIR))
     if comm.is_main_process():

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import InputError
 from ..solver import load_optimizer_state, load_scheduler_state
+from .class_checks import check_stored_classes, checkpoint_identity
 from .config_files import config_changes
 from .recent_losses import RecentLosses
 
@@ -58,6 +59,7 @@ class RunState:
     def shared(self) -> State:
         """What all processes have in common."""
         return {
+            **checkpoint_identity(self.cfg),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
@@ -83,7 +85,8 @@ class RunState:
         """Brings model, optimizer and schedule to a checkpoint.
 
         Raises:
-            InputError: if it is of other data, another network, or beyond SOLVER.MAX_ITER.
+            InputError: if it is of other data, other classes or another network, or beyond
+                SOLVER.MAX_ITER.
         """
         folder = self.cfg.OUTPUT_DIR
         if state["data"] != self._data_order():
@@ -92,6 +95,7 @@ class RunState:
                 f"the config says {self._data_order()}: set SEED, SOLVER.IMS_PER_BATCH and "
                 "DATASETS back, or choose another OUTPUT_DIR"
             )
+        check_stored_classes(folder, state, self.cfg)
         changes = ", ".join(config_changes(state["config"], self.cfg))
         if changes:
             logger.warning("--resume: the config has changed and counts from here on: %s", changes)

@@ -3,12 +3,14 @@
 import pickle
 from pathlib import Path
 
+from detectron2.config import CfgNode
 from torch import nn
 
 from ..checkpoint import convert_mmseg, is_released, student_state
 from ..errors import InputError
 from ..weight_files import read_tensors
 from .checkpointing import read_checkpoint
+from .class_checks import check_format, check_stored_classes
 
 # beginning of a file as torch wrote it before version 1.6, and mmcv's publishing script after it
 LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
@@ -19,21 +21,33 @@ def _is_legacy(file: Path) -> bool:
         return stream.read(len(LEGACY_START)) == LEGACY_START
 
 
-def load_student_weights(network: nn.Module, path: str) -> int | None:
+def load_student_weights(
+    network: nn.Module, path: str, cfg: CfgNode | None = None, training: bool = False
+) -> int | None:
     """Loads the student of a training checkpoint, a bare network, or a checkpoint released by the
     authors of DAFormer, HRDA, MIC or CoPT, from a .pth or .safetensors file.
 
+    Args:
+        network: gets the weights.
+        path: the file.
+        cfg: its data sets must have the file's class names, if it holds any; ``None`` = whatever
+            they are.
+        training: whether these are DATASETS.TRAIN, else DATASETS.TEST.
     Returns:
         The number of steps after which the training checkpoint was written; ``None`` for other
         files.
     Raises:
-        InputError: if the file cannot be read or is of another architecture or class count.
+        InputError: if the file cannot be read, or is of another architecture, of other classes or
+            of a later version of this project.
     """
     file = Path(path)
     if file.is_file() and (file.suffix == ".safetensors" or _is_legacy(file)):
         stored = read_tensors(file, "MODEL.WEIGHTS")
     else:
         stored = read_checkpoint(file)
+    check_format(path, stored)
+    if cfg is not None:
+        check_stored_classes(path, stored, cfg, training)
     released = is_released(stored)
     try:
         state = convert_mmseg(stored) if released else student_state(stored.get("model", stored))

@@ -103,7 +103,7 @@ class UDATrainer(TrainerBase):
             self._resumed_random = self.state.restore_rank(state["ranks"])
 
     def _load_initial_weights(self) -> None:
-        load_student_weights(self.model.student, self.cfg.MODEL.WEIGHTS)
+        load_student_weights(self.model.student, self.cfg.MODEL.WEIGHTS, self.cfg, training=True)
         if self.model.teacher is not None:
             self.model.teacher.network.load_state_dict(self.model.student.state_dict())
 

@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..class_names import ClassList, require_distinct_rows, require_same_classes, synonyms_of
 from ..errors import InputError
 
 
@@ -23,21 +24,18 @@ def load_text_bank(path: str | Path, class_names: Sequence[str | Sequence[str]])
         (K, D) float32 on the CPU, without gradient. D is free: 384 for MiniLM, 512 for CLIP.
     Raises:
         InputError: if the file is missing or damaged, if its class names are not the expected
-            ones (both lists are named), or if the embeddings are not finite float32 of K rows.
+            ones, or if the embeddings are not finite float32 of K rows that differ.
     """
     if not str(path):  # train_net.py fills the key in; other callers may forget
         raise InputError(f"MODEL.COPT.TEXT_BANK is empty; {_remedy('bank.safetensors')}")
     bank, stored_names = _read(Path(path))
-    expected = [name if isinstance(name, str) else list(name) for name in class_names]
-    if stored_names != expected:
-        raise InputError(
-            f"{path}: the text bank's classes are not the model's: "
-            f"it holds {stored_names}, expected {expected}; {_remedy(path)}"
-        )
-    if bank.ndim != 2 or bank.shape[0] != len(expected) or bank.shape[1] < 2:
+    stored = ClassList(f"the text bank {path}", stored_names)
+    expected = ClassList("the model", class_names)
+    require_same_classes(stored, expected, _remedy(path))
+    if bank.ndim != 2 or bank.shape[0] != len(class_names) or bank.shape[1] < 2:
         raise InputError(
             f"{path}: text_embeddings have the shape {tuple(bank.shape)}, "
-            f"expected ({len(expected)}, D) with D > 1; {_remedy(path)}"
+            f"expected ({len(class_names)}, D) with D > 1; {_remedy(path)}"
         )
     if bank.dtype != torch.float32:
         raise InputError(
@@ -45,16 +43,22 @@ def load_text_bank(path: str | Path, class_names: Sequence[str | Sequence[str]])
         )
     if not torch.isfinite(bank).all():
         raise InputError(f"{path}: text_embeddings hold NaN or infinite values; {_remedy(path)}")
+    require_distinct_rows(bank, stored)
     return bank
 
 
-def _read(path: Path) -> tuple[Tensor, list[str]]:
+def _read(path: Path) -> tuple[Tensor, list[str | list[str]]]:
     if not path.is_file():
         raise InputError(f"{path}: no such text bank (MODEL.COPT.TEXT_BANK); {_remedy(path)}")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            return file.get_tensor("text_embeddings"), json.loads(metadata["class_names"])
+            names = json.loads(metadata["class_names"])
+            if not isinstance(names, list):
+                raise ValueError("class_names is no list")
+            for entry in names:
+                synonyms_of(entry, "class_names")
+            return file.get_tensor("text_embeddings"), names
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         # one line, whatever the library's message is like
         reason = " ".join(str(error).split())

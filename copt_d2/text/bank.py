@@ -16,13 +16,21 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
+from ..class_names import (
+    ClassEntry,
+    ClassList,
+    require_distinct_names,
+    require_distinct_rows,
+    require_words_in_order,
+    synonyms_of,
+)
 from ..errors import InputError
 from .encoders import EncoderOptions, TextEncoder, build_encoder
 from .templates import fill_template, template_groups, union_of
 
 BANK_TENSOR = "text_embeddings"
 AVERAGINGS = ("flat", "two_level")
-ClassEntry = str | Sequence[str]  # a class name, or synonyms of which the first one names the class
+CLASSES_KEY = "MODEL.COPT.CLASS_NAMES"
 
 
 @dataclass(frozen=True)
@@ -123,24 +131,6 @@ def build_bank_of(recipe: BankRecipe, encoder: TextEncoder) -> Tensor:
     return torch.stack([_mean([embed(name) for name in synonyms]) for synonyms in progress])
 
 
-def synonyms_of(entry: ClassEntry) -> list[str]:
-    """The names of one class, the first of which stands for it.
-
-    Raises:
-        InputError: for an entry that is neither a text nor a list of texts, or an empty text.
-    """
-    synonyms = [entry] if isinstance(entry, str) else entry
-    texts = isinstance(synonyms, (list, tuple)) and all(isinstance(s, str) for s in synonyms)
-    if not texts or not synonyms:
-        raise InputError(
-            f"MODEL.COPT.CLASS_NAMES: {entry!r} is neither a name nor a list of synonyms; put "
-            "quotes around names that YAML takes for numbers or truth values"
-        )
-    if not all(name.strip() for name in synonyms):
-        raise InputError(f"empty class name in {entry!r}; see MODEL.COPT.CLASS_NAMES")
-    return list(synonyms)
-
-
 def _mean(rows: list[Tensor]) -> Tensor:
     """Of n rows (D,); one row stays as it is, bit for bit."""
     return rows[0] if len(rows) == 1 else torch.stack(rows).mean(dim=0)
@@ -171,11 +161,8 @@ def write_bank(path: str | Path, bank: Tensor, metadata: Mapping[str, str]) -> N
 
 def _bank_ingredients(cfg: CfgNode, class_names: Sequence[str]) -> tuple[BankRecipe, TextEncoder]:
     copt = cfg.MODEL.COPT
-    if copt.CLASS_NAMES and class_names and len(copt.CLASS_NAMES) != len(class_names):
-        raise InputError(
-            f"MODEL.COPT.CLASS_NAMES has {len(copt.CLASS_NAMES)} names {list(copt.CLASS_NAMES)}, "
-            f"the data set {len(class_names)} classes {list(class_names)}"
-        )
+    if copt.CLASS_NAMES and class_names:
+        require_words_in_order(copt.CLASS_NAMES, ClassList("the data set", class_names))
     if copt.AVERAGING not in AVERAGINGS:
         raise InputError(
             f"MODEL.COPT.AVERAGING must be one of {', '.join(AVERAGINGS)}, got {copt.AVERAGING!r}"
@@ -184,8 +171,7 @@ def _bank_ingredients(cfg: CfgNode, class_names: Sequence[str]) -> tuple[BankRec
         copt.SOURCE_DOMAINS, copt.TARGET_DOMAINS, copt.TEMPLATES, article=copt.ARTICLE
     )
     classes = list(copt.CLASS_NAMES or class_names)
-    for entry in classes:
-        synonyms_of(entry)  # before the encoder is loaded
+    require_distinct_names(ClassList(CLASSES_KEY, classes))  # before the encoder is loaded
     options = EncoderOptions(
         weights=copt.ENCODER_WEIGHTS,
         pooling=copt.ENCODER_POOLING,
@@ -211,6 +197,7 @@ def _bank_definition(recipe: BankRecipe, encoder: TextEncoder) -> dict[str, str]
 
 def _build_and_write(path: Path, recipe: BankRecipe, encoder: TextEncoder) -> Tensor:
     bank = build_bank_of(recipe, encoder)
+    require_distinct_rows(bank, ClassList(f"{CLASSES_KEY} with {encoder.id}", recipe.classes))
     versions = {f"version.{name}": version(name) for name in ("safetensors", *encoder.libraries)}
     write_bank(path, bank, _bank_definition(recipe, encoder) | versions)
     return bank

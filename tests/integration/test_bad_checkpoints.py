@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from copt_d2.data.label_spaces import CAMVID
 from copt_d2.engine.checkpointing import read_checkpoint
 from copt_d2.modeling.losses import FeatureDistanceLoss
 from copt_d2.modeling.meta_arch import UDASegmentor
@@ -132,6 +133,36 @@ def test_weights_of_another_class_count(error_line, four_steps, tmp_path):
         line = error_line(tmp_path / "out", *flags, MODEL__WEIGHTS=tmp_path / "seven.pth")
         assert line.startswith(f"MODEL.WEIGHTS {tmp_path}/seven.pth is of another architecture")
         assert "sem_seg_head.conv_seg.weight is (7, 8, 1, 1) there and (11, 8, 1, 1) here" in line
+
+
+def test_a_checkpoint_of_other_classes_or_a_later_format(error_line, output, tmp_path):
+    path = output / "model_0000004.pth"
+    state = read_checkpoint(path)
+    assert state["format"] == 2
+    assert state["classes"] == list(CAMVID.classes)
+    ways = {
+        ("--resume",): {},
+        ("--eval-only",): {"MODEL__WEIGHTS": path},
+        (): {"MODEL__WEIGHTS": path},
+    }
+    for flags, changes in ways.items():
+        folder = tmp_path / "out" if changes else output
+        torch.save({**state, "classes": state["classes"][::-1]}, path)
+        line = error_line(folder, *flags, **changes)
+        assert "have the same classes in another order: class 0 is 'sky' in the first and " in line
+        torch.save({**state, "format": 3}, path)
+        line = error_line(folder, *flags, **changes)
+        assert line.startswith(f"checkpoint {path} has the format 3, this version of copt_d2 reads")
+
+
+def test_a_checkpoint_without_names_is_noted(train, capsys, output, tmp_path):
+    path = output / "model_0000004.pth"
+    state = read_checkpoint(path)
+    torch.save({key: state[key] for key in state.keys() - {"format", "classes"}}, path)
+    train(output, "--resume", SOLVER__MAX_ITER=4)
+    assert (
+        f"{output} holds no class names: only their number is compared" in capsys.readouterr().out
+    )
 
 
 def test_resume_with_another_network_or_data_order(error_line, output):

@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from copt_d2.class_names import ClassList, require_distinct_rows
 from copt_d2.errors import InputError
 from copt_d2.text import bank as bank_module
 from copt_d2.text import build_bank, ensure_text_bank, make_text_bank, write_bank
@@ -162,10 +163,45 @@ def test_make_text_bank_ignores_a_given_bank(text_cfg, patched_encoder, tmp_path
     assert bank.shape == (3, 3)
 
 
-def test_another_number_of_own_names_is_refused_with_both_lists(text_cfg):
-    text_cfg.MODEL.COPT.CLASS_NAMES = ["street", "tree"]
-    with pytest.raises(InputError, match=r"CLASS_NAMES has 2.*'street'.*data set 3.*'road'"):
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["street", "tree"], r" has 2 .*data set has 3: .*'street' .* 'road'"),
+        (["tree", "car", "road"], "same classes in another order: class 0 is 'tree' .* 'road'"),
+        (["street", "car", "tree"], "class 1 is 'car', but 'car' is class 2 of the data set"),
+        (["road", ["bush", "Car"], "auto"], "but 'car' is class 2 of the data set"),
+        (["road", "tree", "Road "], "'road' of class 0 and 'Road ' of class 2 are one name"),
+        ([["road", "way"], "tree", ["way", "car"]], "'way' of class 0 and 'way' of class 2"),
+    ],
+)
+def test_words_that_do_not_fit_the_data_set_are_refused(text_cfg, patched_encoder, words, told):
+    text_cfg.MODEL.COPT.CLASS_NAMES = words
+    with pytest.raises(InputError, match=f"MODEL.COPT.CLASS_NAMES.*{told}"):
         ensure_text_bank(text_cfg, NAMES)
+    assert patched_encoder.prompts == []
+
+
+def test_other_words_and_synonyms_in_the_order_of_the_data_set_are_taken(
+    text_cfg, patched_encoder, tmp_path
+):
+    text_cfg.MODEL.COPT.CLASS_NAMES = [["street", "road"], ["bush", "bushes"], "Automobile"]
+    assert make_text_bank(text_cfg, NAMES, tmp_path / "bank").shape == (3, 3)
+
+
+def test_a_bank_of_equal_rows_is_not_written(text_cfg, patched_encoder, tmp_path):
+    # "hen" and "pig" have the same letters, words and number of "a"
+    text_cfg.MODEL.COPT.CLASS_NAMES = ["hen", "goose", "pig"]
+    with pytest.raises(InputError, match=r"word-count/1: the embeddings of 'hen', 'pig' are equal"):
+        make_text_bank(text_cfg, [], tmp_path / "bank")
+    assert not (tmp_path / "bank").exists()
+
+
+def test_scripts_that_minilm_does_not_know_are_refused(minilm):
+    # car and house, road, in Thai
+    names = ["road", "รถ", "บ้าน"]
+    bank = build_bank(names, ["{} at dawn", "a {}"], minilm)
+    with pytest.raises(InputError, match=f"own: the embeddings of '{names[1]}', '{names[2]}' are"):
+        require_distinct_rows(bank, ClassList("own", names))
 
 
 def test_a_cache_that_cannot_be_written_is_named(text_cfg, patched_encoder, tmp_path, monkeypatch):
