@@ -39,6 +39,7 @@ from copt_d2.engine import (
     launch,
     load_config,
 )
+from copt_d2.engine.memory import memory_advice, training_advice
 from copt_d2.engine.random_state import kept_random_state
 from copt_d2.errors import InputError
 from copt_d2.text import ensure_text_bank
@@ -121,9 +122,10 @@ def main(args: argparse.Namespace) -> None:
         evaluate_only(cfg)
         return
     prepare_text_bank(cfg)
-    trainer = UDATrainer(cfg)
-    trainer.resume_or_load(args.resume)
-    trainer.train()
+    with memory_advice(training_advice(cfg)):
+        trainer = UDATrainer(cfg)
+        trainer.resume_or_load(args.resume)
+        trainer.train()
     check_expected_results(cfg, trainer.results)
 
 

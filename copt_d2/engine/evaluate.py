@@ -33,6 +33,7 @@ from ..evaluation.record import format_table
 from ..files import replace_text
 from .evaluation_place import EvaluatedWeights, Place, choose_place, own_place
 from .evaluation_record import build_record, is_labelled
+from .memory import evaluation_advice, memory_advice
 from .student_weights import load_student_weights
 
 logger = logging.getLogger("copt_d2.evaluate")
@@ -231,7 +232,8 @@ def _evaluate_all(
 ) -> OrderedDict[str, dict[str, float]]:
     results = OrderedDict()
     for name in cfg.DATASETS.TEST:
-        scores = evaluate_dataset(cfg, model, name, weights, place)
+        with memory_advice(evaluation_advice(cfg)):
+            scores = evaluate_dataset(cfg, model, name, weights, place)
         results[name] = {key: value for key, value in scores.items() if not np.isnan(value)}
     return results
 

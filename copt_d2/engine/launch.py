@@ -20,6 +20,7 @@ from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from ..errors import InputError
+from .memory import is_out_of_memory, memory_line
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 INTERRUPTED = 130  # as shells report a program that Ctrl-C has ended
@@ -70,24 +71,32 @@ def _forget_unwritten() -> None:
     sys.unraisablehook = lambda _: None
 
 
+def _line_of(error: Exception) -> str | None:
+    """What a user can mend, in one line; ``None`` for a mistake of the program's."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        where = f" ({error.filename})" if error.filename else ""
+        return (
+            f"nothing more can be written{where}: {error.strerror}; free space on the disk of "
+            "OUTPUT_DIR and go on with --resume, earlier checkpoints are intact"
+        )
+    return memory_line(error) if is_out_of_memory(error) else None
+
+
 def _exit_with_line(say: Callable[[str], None], main: Callable[..., None], *args: Any) -> None:
     """Runs ``main``; what a user can mend ends in one line and exit status 1."""
     try:
         with _told_once():
             main(*args)
-    except InputError as error:
-        say(str(error))
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        say(
-            f"nothing more can be written{where}: {error.strerror}; free space on the disk of "
-            "OUTPUT_DIR and go on with --resume, earlier checkpoints are intact"
-        )
-        atexit.register(_forget_unwritten)
-    else:
         return
+    except Exception as error:
+        line = _line_of(error)
+        if line is None:
+            raise
+        say(line)
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            atexit.register(_forget_unwritten)
     sys.exit(1)
 
 
@@ -166,8 +175,9 @@ def launch(
     """Runs ``main(*args)`` in every process; without GPUs the processes share the cores and talk
     over gloo.
 
-    Under torchrun its variables count and ``num_gpus`` does not. An ``InputError`` or a full disk
-    ends all processes with one line on standard error and exit status 1, Ctrl-C with status 130.
+    Under torchrun its variables count and ``num_gpus`` does not. An ``InputError``, a full disk or
+    too little memory ends all processes with one line on standard error and exit status 1, Ctrl-C
+    with status 130.
 
     Args:
         main: must be importable by name (it is pickled for new processes).

@@ -2,7 +2,10 @@ import errno
 import os
 import threading
 
+import cv2
+import numpy as np
 import pytest
+import torch
 
 from copt_d2.engine import launch
 from copt_d2.engine.launch import _exit_with_line, _say, _say_once
@@ -42,6 +45,33 @@ def test_full_disk(capsys, number):
     assert line.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes."),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        MemoryError(),
+        np._core._exceptions._ArrayMemoryError((9, 9), np.dtype("f4")),
+        cv2.error("OpenCV: (-4:Insufficient memory) Failed to allocate 99 bytes"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    ],
+)
+def test_too_little_memory(capsys, error):
+    assert ended(raising(error)) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("error: out of memory: lower INPUT.CROP.SIZE or SOLVER.IMS_PER_BATCH")
+    assert "SOLVER.AMP" in line
+    assert line.count("\n") == 1
+
+
 def test_full_disk_in_a_thread_waits_for_the_main_thread(capsys):
     """TensorBoard's writer: its error comes up again at the next write."""
 
@@ -56,7 +86,9 @@ def test_full_disk_in_a_thread_waits_for_the_main_thread(capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "input/output"), ValueError("a bug")])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "input/output"), ValueError("a bug"), RuntimeError("shapes")]
+)
 def test_other_errors_keep_their_traceback(capsys, error):
     with pytest.raises(type(error)):
         launch(raising(error))

@@ -17,6 +17,7 @@ from detectron2.modeling import build_model
 from copt_d2.engine import UDATrainer, launch, load_config
 from copt_d2.engine.processes import average_gradients, broadcast_model
 from copt_d2.errors import InputError
+from copt_d2.modeling import TimmBackbone
 from copt_d2.modeling.meta_arch import UDASegmentor
 from copt_d2.structures import DomainBatch, StepDraws, StrongDraw
 
@@ -115,6 +116,18 @@ def mistake_on_rank_1(args):
             raise InputError("only rank 1 has seen it")
 
     train_net.prepare_text_bank = prepare
+    train_net.main(args)
+
+
+def no_memory_on_rank_1(args):
+    """Main function of a run in which the allocator of one process has nothing left."""
+
+    def forward(self, images):
+        if torch.distributed.get_rank() == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 1")
+        return original(self, images)
+
+    original, TimmBackbone.forward = TimmBackbone.forward, forward
     train_net.main(args)
 
 

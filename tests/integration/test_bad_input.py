@@ -7,11 +7,13 @@ import sys
 
 import in_process
 import pytest
+import torch
 from command_line import SCRIPT
 from PIL import Image
 
 from copt_d2.engine import UDATrainer
 from copt_d2.engine.checkpointing import read_checkpoint
+from copt_d2.modeling import TimmBackbone
 
 pytestmark = pytest.mark.integration
 
@@ -234,3 +236,47 @@ def test_no_space_for_anything_else(error_line, output, monkeypatch):
     monkeypatch.setattr(UDATrainer, "_log_losses", full)
     line = error_line(output, "--resume")
     assert line.startswith("nothing more can be written (metrics.json): No space left on device")
+
+
+# memory
+
+
+def without_memory(module, calls):
+    """``module.forward`` as if the allocator had nothing left from the call number ``calls`` on."""
+    forward, seen = module.forward, []
+
+    def failing(self, *args):
+        seen.append(args)
+        if len(seen) < calls:
+            return forward(self, *args)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    return failing
+
+
+@pytest.mark.parametrize("calls", [1, 8])  # while it begins, and in the third iteration
+def test_memory_that_does_not_suffice_for_training(error_line, tmp_path, monkeypatch, calls):
+    monkeypatch.setattr(TimmBackbone, "forward", without_memory(TimmBackbone, calls))
+    line = error_line(tmp_path)
+    assert line.startswith(
+        "out of memory: lower INPUT.CROP.SIZE ((64, 96)) or SOLVER.IMS_PER_BATCH (2), or set "
+        "SOLVER.AMP.ENABLED True (it is False) and SOLVER.BACKWARD phase (it is phase)"
+    )
+    assert "Tried to allocate 2.00 GiB. GPU 0 has" in line
+
+
+@pytest.mark.parametrize("window", [(), (64, 96)])
+def test_memory_that_does_not_suffice_for_evaluation(error_line, output, monkeypatch, window):
+    monkeypatch.setattr(TimmBackbone, "forward", without_memory(TimmBackbone, 3))
+    line = error_line(output, "--eval-only", TEST__WINDOW=window, TEST__STRIDE=window)
+    change = f"lower TEST.WINDOW and TEST.STRIDE ({window})" if window else "set TEST.WINDOW"
+    assert line.startswith(f"out of memory: in evaluation, {change}, or lower the box INPUT.TEST")
+
+
+def test_a_file_that_memory_cannot_hold(error_line, tmp_path, monkeypatch):
+    def read(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("copt_d2.data.mappers.read_image", read)
+    assert "out of memory: lower INPUT.CROP.SIZE" in error_line(tmp_path)
+    assert "(MemoryError)" in error_line(tmp_path)

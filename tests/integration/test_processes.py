@@ -154,6 +154,17 @@ def test_mistake_that_one_started_process_sees_alone(arguments, tmp_path):
 
 
 @pytest.mark.slow
+def test_memory_of_one_process_that_does_not_suffice(tmp_path, arguments):
+    script = [sys.executable, in_process.__file__, "no_memory_on_rank_1"]
+    argv = arguments(tmp_path, "--num-gpus", "2")
+    ended = subprocess.run([*script, *argv], capture_output=True, text=True, timeout=150)
+    assert ended.returncode == 1
+    # Python's resource tracker may add that the other process has left a semaphore
+    assert ended.stderr.startswith("error: out of memory: lower INPUT.CROP.SIZE ((64, 96)) or")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
 def test_ctrl_c_ends_started_processes(tmp_path, arguments):
     argv = arguments(tmp_path, "--num-gpus", "2", SOLVER__MAX_ITER=1000, SOLVER__LOG_PERIOD=1)
     command = [sys.executable, str(SCRIPT), *argv]
