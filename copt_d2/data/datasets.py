@@ -1,12 +1,13 @@
 """The data sets of this project in detectron2's catalogs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..errors import InputError
+from .label_space_checks import checked_label_space, checked_train_ids
 from .label_spaces import (
     CAMVID,
     CAMVID_FENCE,
@@ -26,7 +27,7 @@ def register_dataset(
     name: str,
     files: Layout | ListFunction,
     label_space: LabelSpace,
-    evaluation_classes: tuple[int, ...] | None = None,
+    evaluation_classes: Sequence[int] | None = None,
     statistics: bool = True,
 ) -> None:
     """Makes a data set known under ``name``, replacing an entry of that name.
@@ -38,25 +39,50 @@ def register_dataset(
         label_space: its classes and the table of its label files.
         evaluation_classes: train ids averaged in the mIoU; ``None`` = all.
         statistics: whether class statistics in the layout's folder are of this data set.
+    Raises:
+        InputError: naming the data set, the argument and the first value that is wrong; nothing
+            is registered then.
     """
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"register_dataset: the name {name!r} is no text that a config can name")
+    if not isinstance(files, Layout) and not callable(files):
+        raise InputError(
+            f"data set {name!r}: files is a {type(files).__name__}; needed is a "
+            "copt_d2.data.layouts.Layout, or a function that lists the files"
+        )
+    label_space = checked_label_space(name, label_space)
+    evaluated = _evaluation_classes(name, evaluation_classes, label_space)
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
     if name in MetadataCatalog.list():
         MetadataCatalog.remove(name)
     is_layout = isinstance(files, Layout)
     DatasetCatalog.register(name, partial(list_files, files) if is_layout else files)
-    all_classes = range(len(label_space.classes))
     MetadataCatalog.get(name).set(
         stuff_classes=list(label_space.classes),
         stuff_colors=[list(color) for color in label_space.palette],
         thing_train_ids=list(label_space.things),
         label_table=list(label_space.table),
         ignore_label=IGNORE_INDEX,
-        evaluation_classes=list(all_classes if evaluation_classes is None else evaluation_classes),
+        evaluation_classes=list(evaluated),
         evaluator_type="sem_seg",
         folder=files.folder if is_layout and statistics else None,
         layout=files if is_layout else None,
     )
+
+
+def _evaluation_classes(
+    name: str, chosen: Sequence[int] | None, space: LabelSpace
+) -> tuple[int, ...]:
+    if chosen is None:
+        return tuple(range(len(space.classes)))
+    checked = checked_train_ids(name, "evaluation_classes", chosen, space.classes)
+    if not checked:
+        raise InputError(
+            f"data set {name!r}: evaluation_classes is empty, so there is nothing to average; "
+            "give some train ids, or None for all"
+        )
+    return checked
 
 
 def target_images(name: str) -> list[DatasetDict]:
