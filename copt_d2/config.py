@@ -52,6 +52,7 @@ def _add_data_config(cfg: CN) -> None:
 def _add_network_config(cfg: CN) -> None:
     cfg.MODEL.META_ARCHITECTURE = "UDASegmentor"
     cfg.MODEL.WEIGHTS = ""
+    cfg.MODEL.WEIGHTS_PART = "student"  # or "teacher": which network of the file MODEL.WEIGHTS
     cfg.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]
     cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]
 

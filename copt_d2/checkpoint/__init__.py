@@ -1,8 +1,17 @@
 """Renaming of checkpoint keys: dict -> dict, no file access."""
 
 from .digest import tensors_digest
-from .keys import student_state
-from .mit import convert_mit
-from .mmseg import convert_mmseg, is_released
+from .keys import ALIASES, PARTS, network_names
+from .mit import convert_mit, mit_names
+from .mmseg import convert_mmseg, has_released_names
 
-__all__ = ["convert_mit", "convert_mmseg", "is_released", "student_state", "tensors_digest"]
+__all__ = [
+    "ALIASES",
+    "PARTS",
+    "convert_mit",
+    "convert_mmseg",
+    "has_released_names",
+    "mit_names",
+    "network_names",
+    "tensors_digest",
+]

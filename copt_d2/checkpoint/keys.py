@@ -1,20 +1,39 @@
-"""Which entries of a training checkpoint belong to which network."""
+"""Which entries of a checkpoint belong to which network."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
-from torch import Tensor
+from .mmseg import has_released_names, mmseg_names
 
-STUDENT = "student."
+PARTS = ("student", "teacher")
+ALIASES = {"model": "student", "ema_model": "teacher"}  # the authors' words for them
+PREFIXES = {"student": "student.", "teacher": "teacher.network."}
+AROUND = "module."  # what torch's DistributedDataParallel puts before all keys
 
 
-def student_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The student's entries under the network's own names.
+def network_names(keys: Iterable[str], part: str = "student") -> dict[str, str]:
+    """Where the weights of a network stand in a checkpoint of ours, of the authors' code, or in a
+    file of one network alone.
 
     Args:
-        state: of a ``UDASegmentor`` (entries with ``student.`` before them are taken), or of a bare
-            network (taken as it is).
+        keys: of the file.
+        part: "student" or "teacher"; one network alone is a student.
+    Returns:
+        {name in ``build_segmentation_network(cfg).state_dict()``: key in the file}.
+    Raises:
+        ValueError: for another part.
+        KeyError: saying what is missing, by its key in the file.
     """
-    inside = {
-        key.removeprefix(STUDENT): value for key, value in state.items() if key.startswith(STUDENT)
-    }
-    return inside or dict(state)
+    if part not in PARTS:
+        raise ValueError(f"part {part!r}; there are {', '.join(PARTS)}")
+    keys = list(keys)
+    if has_released_names(keys):
+        return mmseg_names(keys, "model" if part == "student" else "ema_model")
+    bare = {key.removeprefix(AROUND): key for key in keys}
+    prefix = PREFIXES[part]
+    inside = {n.removeprefix(prefix): key for n, key in bare.items() if n.startswith(prefix)}
+    if inside:
+        return inside
+    if part == "teacher":
+        first = keys[0] if keys else "nothing"
+        raise KeyError(f"it has no teacher: no key begins with {prefix!r}; the first is {first!r}")
+    return bare

@@ -1,6 +1,7 @@
 """MiT weights in several public layouts -> the official names, which are ours. Dicts, no files."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,7 +79,7 @@ NAMES: dict[str, dict[str, str]] = {
 SOURCES = {"q": ("q", "qkv"), "kv": ("kv", "k", "v", "qkv")}
 
 
-def convert_mit(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert_mit(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """ImageNet weights of a MiT encoder -> the keys of ``MixTransformer.state_dict()``.
 
     Args:
@@ -87,40 +88,51 @@ def convert_mit(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Returns:
         The same values under the official names; classifiers are dropped.
     Raises:
-        KeyError: naming a key that is missing or unknown, or that no layout was recognised.
+        KeyError: naming a key that is missing or unknown or whose value has no fitting shape, or
+            that no layout was recognised.
     """
-    state = _bare(state_dict)
-    layout = next((name for name in NAMES if _first_key(name) in state), None)
+    state = state_dict
+    for wrapper in ("state_dict", "model"):
+        state = state.get(wrapper, state)
+    names = mit_names({key: key for key in state})
+    return {name: _value(name, keys, state) for name, keys in names.items()}
+
+
+def mit_names(keys: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The official names -> the keys that their values are made of; see `convert_mit`.
+
+    Args:
+        keys: keys of a layout, perhaps with PREFIXES -> what they are called in the file.
+    Raises:
+        KeyError: naming a key, as it stands in the file, that is missing or unknown, or that no
+            layout was recognised.
+    """
+    bare, before = {}, ""
+    for key, in_file in keys.items():
+        name = key
+        for prefix in PREFIXES:
+            name = name.removeprefix(prefix)
+        if not name.startswith(CLASSIFIERS):
+            bare[name] = in_file
+            before = in_file.removesuffix(name)
+    layout = next((name for name in NAMES if _first_key(name) in bare), None)
     if layout is None:
         known = ", ".join(f"{_first_key(name)} ({name})" for name in NAMES)
         raise KeyError(f"no MiT weights in a known layout: there is none of {known}")
-    plan = dict(_plan(NAMES[layout], _depths(state, NAMES[layout])))
+    plan = dict(_plan(NAMES[layout], _depths(bare, NAMES[layout])))
     expected = {key for sources in plan.values() for key in sources}
-    wrong = [f"{key} is missing" for key in sorted(expected - set(state))]
-    wrong += [f"{key} is unknown" for key in sorted(set(state) - expected)]
+    wrong = [f"{before}{key} is missing" for key in sorted(expected - set(bare))]
+    wrong += [f"{bare[key]} is unknown" for key in sorted(set(bare) - expected)]
     if wrong:
         raise KeyError(f"MiT weights in the {layout} layout: {'; '.join(wrong)}")
-    return {name: _value(name, sources, state) for name, sources in plan.items()}
-
-
-def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without wrapper, prefixes and classifier."""
-    for wrapper in ("state_dict", "model"):
-        state = state.get(wrapper, state)
-    bare = {}
-    for key, value in state.items():
-        for prefix in PREFIXES:
-            key = key.removeprefix(prefix)
-        if not key.startswith(CLASSIFIERS):
-            bare[key] = value
-    return bare
+    return {name: tuple(bare[key] for key in sources) for name, sources in plan.items()}
 
 
 def _first_key(layout: str) -> str:
     return NAMES[layout]["embedding"].format(i=1, s=0) + "weight"
 
 
-def _depths(state: Mapping[str, Tensor], names: dict[str, str]) -> tuple[int, ...]:
+def _depths(state: Mapping[str, Any], names: dict[str, str]) -> tuple[int, ...]:
     """The depths of the variant that is nearest to the blocks that are there."""
     found = [
         sum(f"{names['norm1'].format(i=s + 1, s=s, j=j)}weight" in state for j in range(64))
@@ -153,6 +165,9 @@ def _in_block(part: str, s: int) -> bool:
 
 def _value(name: str, sources: tuple[str, ...], state: Mapping[str, Tensor]) -> Tensor:
     """One tensor of ours from those that it is made of."""
+    for key in sources:
+        if state[key].ndim == 0 or state[key].shape[1:] != state[sources[0]].shape[1:]:
+            raise KeyError(f"{key} is {tuple(state[key].shape)}, which makes no {name}")
     value = torch.cat([state[key] for key in sources])  # keys above values
     if ".in_proj_" in sources[0]:  # rows of queries, keys, values
         width = len(value) // 3

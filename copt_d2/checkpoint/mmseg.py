@@ -1,16 +1,17 @@
 """Checkpoints of the DAFormer, HRDA, MIC and CoPT authors -> keys of our networks. Dicts only."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from .mit import convert_mit
+from .mit import mit_names
 
 logger = logging.getLogger("copt_d2.checkpoint")
 
 PARTS = ("model", "ema_model")
+AROUND = "module."  # what torch's DistributedDataParallel puts before all keys
 # theirs -> ours; the first that fits counts
 PREFIXES = (
     ("backbone.", "backbone."),
@@ -22,9 +23,9 @@ PREFIXES = (
 EXTRAS = ("cls_head.", "proj_head.", "auxiliary_head.", "project.", "classifier.")
 
 
-def is_released(state_dict: Mapping[str, Any]) -> bool:
+def has_released_names(keys: Iterable[str]) -> bool:
     """Whether these are keys of the authors' code, which has a ``decode_head``."""
-    return any("decode_head." in key for key in _unwrapped(state_dict))
+    return any("decode_head." in key for key in keys)
 
 
 def convert_mmseg(state_dict: Mapping[str, Any], part: str = "model") -> dict[str, Tensor]:
@@ -41,53 +42,62 @@ def convert_mmseg(state_dict: Mapping[str, Any], part: str = "model") -> dict[st
         ValueError: for another part.
         KeyError: naming the keys that are missing or have no place in our networks.
     """
+    state = _unwrapped(state_dict)
+    return {ours: state[key] for ours, key in mmseg_names(state, part).items()}
+
+
+def mmseg_names(keys: Iterable[str], part: str = "model") -> dict[str, str]:
+    """The names of our networks -> the keys of a released UDA checkpoint; see `convert_mmseg`.
+
+    Raises:
+        KeyError: naming the keys, as they stand there, that are missing or have no place.
+    """
     if part not in PARTS:
         raise ValueError(f"part {part!r}; there are {', '.join(PARTS)}")
-    found = _part(state_dict, part)
-    converted: dict[str, Tensor] = {}
-    unknown = []
-    bare = [key.removeprefix("module.") for key in _unwrapped(state_dict)]
-    beside = [key for key in bare if key.startswith(EXTRAS)]
-    extras = dict.fromkeys([*beside, *(key for key in found if _is_extra(key))])
+    keys = list(keys)
+    before, found = _part(keys, part)
+    beside = [key for key in keys if key.removeprefix(AROUND).startswith(EXTRAS)]
+    extras = dict.fromkeys([*beside, *(key for name, key in found.items() if _is_extra(name))])
     for key in extras:
         logger.info("left out, no part of the segmentation network: %s", key)
-    for key, value in found.items():
+    names: dict[str, str] = {}
+    unknown = []
+    for name, key in found.items():
         if key in extras:
             continue
-        ours = next((new + key[len(old) :] for old, new in PREFIXES if key.startswith(old)), None)
+        ours = next((new + name[len(old) :] for old, new in PREFIXES if name.startswith(old)), None)
         if ours is None:
-            unknown.append(f"{part}.{key}")
+            unknown.append(key)
         else:
-            converted[ours] = value
-    encoder = _below(converted, "backbone.")
-    convert_mit(encoder)  # says what is missing or unknown there
-    heads = ["sem_seg_head."]
-    if _below(converted, "attention_head."):
-        heads.append("attention_head.")
+            names[ours] = key
+    mit_names(_below(names, "backbone."))  # says what is missing or unknown there
+    inner = "decode_head.head." if _below(names, "attention_head.") else "decode_head."
+    theirs = {"sem_seg_head.": inner, "attention_head.": "decode_head.scale_attention."}
     missing = []
-    for head in heads:
-        inside = _below(converted, head)
+    for head in [h for h in theirs if h == "sem_seg_head." or _below(names, h)]:
+        inside = _below(names, head)
         expected = set(_head_names("conv" if "fuse_layer.conv.weight" in inside else "sep_aspp"))
-        missing += [head + name for name in sorted(expected - set(inside))]
-        unknown += [head + name for name in sorted(set(inside) - expected)]
+        missing += [before + theirs[head] + name for name in sorted(expected - set(inside))]
+        unknown += [inside[name] for name in sorted(set(inside) - expected)]
     if missing or unknown:
         raise KeyError(f"released checkpoint, part {part}: missing {missing}, unknown {unknown}")
-    return converted
+    return names
 
 
 def _is_extra(key: str) -> bool:
     return any(f".{name}" in f".{key}" for name in EXTRAS)
 
 
-def _part(state_dict: Mapping[str, Any], part: str) -> dict[str, Tensor]:
-    """The entries of one network without their prefix."""
-    bare = {key.removeprefix("module."): v for key, v in _unwrapped(state_dict).items()}
+def _part(keys: Sequence[str], part: str) -> tuple[str, dict[str, str]]:
+    """What stands before the keys of one network, and these without it -> the keys."""
+    bare = {key.removeprefix(AROUND): key for key in keys}
+    around = AROUND if any(key.startswith(AROUND) for key in keys) else ""
     found = _below(bare, f"{part}.")
     if found:
-        return found
+        return f"{around}{part}.", found
     if part == "model" and any(key.startswith("backbone.") for key in bare):
-        return bare
-    first = next(iter(bare), "nothing")
+        return around, bare
+    first = next(iter(keys), "nothing")
     raise KeyError(f"released checkpoint: no key begins with '{part}.'; the first is {first!r}")
 
 
@@ -99,8 +109,8 @@ def _unwrapped(state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
     return state_dict
 
 
-def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+def _below(names: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {name[len(prefix) :]: key for name, key in names.items() if name.startswith(prefix)}
 
 
 def _head_names(fusion: str) -> Iterator[str]:

@@ -19,7 +19,13 @@ UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: ([\w.]+)")
 FREE = (
     *("OUTPUT_DIR", "TEST.", "DATASETS.TEST", "INPUT.TEST_RESIZE", "DATALOADER.NUM_WORKERS"),
     *("SOLVER.CHECKPOINT_PERIOD", "SOLVER.LOG_PERIOD", "SOLVER.IMAGE_PERIOD"),
-    *("MODEL.DEVICE", "MODEL.WEIGHTS", "MODEL.COPT.TEXT_BANK", "MODEL.TIMM.WEIGHTS"),
+    *(
+        "MODEL.DEVICE",
+        "MODEL.WEIGHTS",
+        "MODEL.WEIGHTS_PART",
+        "MODEL.COPT.TEXT_BANK",
+        "MODEL.TIMM.WEIGHTS",
+    ),
     *("MODEL.COPT.ENCODER_WEIGHTS", "MODEL.COPT.ENCODER_DEVICE"),
 )
 # what detectron2, fvcore and yacs raise on keys and values that do not fit, in their words

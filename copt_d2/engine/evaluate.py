@@ -208,8 +208,9 @@ def evaluate_weights(cfg: CfgNode, model: nn.Module) -> OrderedDict[str, dict[st
     Raises:
         InputError: if the weights cannot be read or do not fit.
     """
-    iteration = load_student_weights(model.student, cfg.MODEL.WEIGHTS, cfg)
-    weights = _weights_of(model, cfg.MODEL.WEIGHTS, iteration)
+    path, part = cfg.MODEL.WEIGHTS, cfg.MODEL.WEIGHTS_PART
+    iteration = load_student_weights(model.student, path, cfg, part=part)
+    weights = _weights_of(model, path, iteration, part)
     place = own_place(Path(cfg.OUTPUT_DIR))
     if comm.is_main_process():
         place = choose_place(cfg, weights)

@@ -1,14 +1,15 @@
-"""The student's weights of a training checkpoint, a bare network or a released checkpoint."""
+"""The weights of a training checkpoint, a bare network or a released checkpoint, in a student."""
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
 from torch import nn
 
-from ..checkpoint import convert_mmseg, is_released, student_state
+from ..checkpoint import PARTS, has_released_names, network_names
 from ..errors import InputError
-from ..weight_files import read_tensors
+from ..weight_files import and_more, fit_tensors, named_values, read_tensors
 from .checkpointing import read_checkpoint
 from .class_checks import check_format, check_stored_classes
 
@@ -22,10 +23,15 @@ def _is_legacy(file: Path) -> bool:
 
 
 def load_student_weights(
-    network: nn.Module, path: str, cfg: CfgNode | None = None, training: bool = False
+    network: nn.Module,
+    path: str,
+    cfg: CfgNode | None = None,
+    training: bool = False,
+    *,
+    part: str = "student",
 ) -> int | None:
-    """Loads the student of a training checkpoint, a bare network, or a checkpoint released by the
-    authors of DAFormer, HRDA, MIC or CoPT, from a .pth or .safetensors file.
+    """Loads one network of a training checkpoint, a bare network, or one of a checkpoint released
+    by the authors of DAFormer, HRDA, MIC or CoPT, from a .pth or .safetensors file.
 
     Args:
         network: gets the weights.
@@ -33,13 +39,17 @@ def load_student_weights(
         cfg: its data sets must have the file's class names, if it holds any; ``None`` = whatever
             they are.
         training: whether these are DATASETS.TRAIN, else DATASETS.TEST.
+        part: "student", or the "teacher" of a checkpoint that has one.
     Returns:
         The number of steps after which the training checkpoint was written; ``None`` for other
         files.
     Raises:
-        InputError: if the file cannot be read, or is of another architecture, of other classes or
-            of a later version of this project.
+        InputError: if the file cannot be read, has no such part, is of another architecture, of
+            other classes or of a later version of this project, or holds something else than
+            finite numbers.
     """
+    if part not in PARTS:
+        raise InputError(f"MODEL.WEIGHTS_PART is {part!r}; choose from {', '.join(PARTS)}")
     file = Path(path)
     if file.is_file() and (file.suffix == ".safetensors" or _is_legacy(file)):
         stored = read_tensors(file, "MODEL.WEIGHTS")
@@ -48,29 +58,29 @@ def load_student_weights(
     check_format(path, stored)
     if cfg is not None:
         check_stored_classes(path, stored, cfg, training)
-    released = is_released(stored)
+    what = f"MODEL.WEIGHTS {path}"
+    state = named_values(stored, what)
     try:
-        state = convert_mmseg(stored) if released else student_state(stored.get("model", stored))
+        names = network_names(state, part)
     except KeyError as error:
-        raise InputError(f"MODEL.WEIGHTS {path}: {error.args[0]}") from error
-    wanted = network.state_dict()
-    wrong = [
-        f"{key} is {tuple(state[key].shape)} there and {tuple(wanted[key].shape)} here"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
-    ]
-    wrong += [f"{key} is missing there" for key in wanted if key not in state]
-    wrong += [f"{key} is unknown here" for key in state if key not in wanted]
-    if wrong:
-        if "patch_embed1.proj.weight" in state:
-            raise InputError(
-                f"MODEL.WEIGHTS {path} holds a MiT encoder alone: set MODEL.MIT.WEIGHTS to it and "
-                'MODEL.WEIGHTS to ""'
-            )
-        more = f", and {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
+        raise InputError(f"{what}: {error.args[0]}") from error
+    fit = fit_tensors(state, names, network.state_dict())
+    wrong = [*fit.misshapen, *fit.missing, *fit.unknown]
+    if wrong and "patch_embed1.proj.weight" in names:
         raise InputError(
-            f"MODEL.WEIGHTS {path} is of another architecture or class count than the config: "
-            f"{wrong[0]}{more}"
+            f'{what} holds a MiT encoder alone: set MODEL.MIT.WEIGHTS to it and MODEL.WEIGHTS to ""'
         )
-    network.load_state_dict(state)
-    return stored.get("iteration") if "model" in stored and not released else None
+    if wrong:
+        raise InputError(
+            f"{what} is of another architecture or class count than the config: {and_more(wrong)}"
+        )
+    fit.check_broken(what)
+    network.load_state_dict(fit.tensors)
+    return None if has_released_names(state) else _steps(stored)
+
+
+def _steps(stored: dict[str, Any]) -> int | None:
+    """The iteration of a training checkpoint."""
+    steps = stored.get("iteration") if "model" in stored else None
+    is_count = isinstance(steps, int) and not isinstance(steps, bool) and steps >= 0
+    return steps if is_count else None

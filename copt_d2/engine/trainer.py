@@ -103,7 +103,8 @@ class UDATrainer(TrainerBase):
             self._resumed_random = self.state.restore_rank(state["ranks"])
 
     def _load_initial_weights(self) -> None:
-        load_student_weights(self.model.student, self.cfg.MODEL.WEIGHTS, self.cfg, training=True)
+        weights, part = self.cfg.MODEL.WEIGHTS, self.cfg.MODEL.WEIGHTS_PART
+        load_student_weights(self.model.student, weights, self.cfg, training=True, part=part)
         if self.model.teacher is not None:
             self.model.teacher.network.load_state_dict(self.model.student.state_dict())
 

@@ -45,6 +45,7 @@ def test_what_is_wrong_is_said_in_one_line(tool, encoder, tmp_path, capsys):
     torch.save({"state_dict": encoder}, source)
     line = error_line(tool, capsys, source, target)
     assert "no key begins with 'model.'" in line
+    assert "the first is 'patch_embed1.proj.weight'" in line
     assert "--part mit is for encoders" in line
     line = error_line(tool, capsys, source, tmp_path / "out.onnx", "--part", "mit")
     assert line.endswith("OUT must end with .pth or .safetensors")

@@ -6,7 +6,7 @@ import pytest
 from detectron2.config import get_cfg
 
 from copt_d2 import add_copt_config
-from copt_d2.engine.config_files import _values
+from copt_d2.engine.config_files import dotted_values
 from copt_d2.engine.config_values import TABLE, check_values, kinds, lists, value_of
 from copt_d2.errors import InputError
 
@@ -30,9 +30,9 @@ def set_value(cfg, key, value):
 def keys_of_ours():
     """What ``add_copt_config`` adds, or gives another default than detectron2's."""
     ours = get_cfg()
-    stock = dict(_values(ours))
+    stock = dict(dotted_values(ours))
     add_copt_config(ours)
-    return [key for key, value in _values(ours) if key not in stock or value != stock[key]]
+    return [key for key, value in dotted_values(ours) if key not in stock or value != stock[key]]
 
 
 def test_every_key_of_ours_has_a_row():
@@ -40,7 +40,7 @@ def test_every_key_of_ours_has_a_row():
 
 
 def test_every_row_is_of_a_key_and_takes_its_default(cfg):
-    known = dict(_values(cfg))
+    known = dict(dotted_values(cfg))
     assert set(TABLE) <= set(known)
     check_values(cfg)
 

@@ -6,6 +6,7 @@ that have an effect here. Relations between keys are in ``checks.py``.
 
 from detectron2.modeling import BACKBONE_REGISTRY, SEM_SEG_HEADS_REGISTRY
 
+from ...checkpoint import PARTS
 from ...modeling.backbone.mix_transformer import VARIANTS
 from ...modeling.losses import LOSS_REGISTRY
 from ...modeling.meta_arch.uda_segmentor import PHASES
@@ -83,6 +84,7 @@ NETWORK: dict[str, Kind] = {
     "MODEL.TIMM.NAME": text("the name of a timm model"),
     "MODEL.TIMM.WEIGHTS": path("a file, or 'embedded', 'timm'"),
     "MODEL.WEIGHTS": path(),
+    "MODEL.WEIGHTS_PART": one_of(*PARTS),
 }
 
 METHOD: dict[str, Kind] = {

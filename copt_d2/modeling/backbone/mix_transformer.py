@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
-from ...weight_files import read_tensors
+from ...weight_files import fit_tensors, named_values, read_tensors
 
 # variant -> (channels of the stages, blocks of the stages)
 VARIANTS = {
@@ -212,27 +212,21 @@ def load_mit_weights(network: MixTransformer, file: str) -> None:
     """Loads ImageNet weights in the official layout; their classifier ``head`` is dropped.
 
     Raises:
-        InputError: if the file cannot be read, or names or shapes differ.
+        InputError: if the file cannot be read, names or shapes differ, or a tensor is not finite.
     """
-    state = read_tensors(Path(file), "MODEL.MIT.WEIGHTS")
-    for key in ("state_dict", "model"):
-        state = state.get(key, state)
-    state = {name: value for name, value in state.items() if not name.startswith("head.")}
-    wanted = network.state_dict()
-    wrong = [f"{name} is missing there" for name in wanted if name not in state]
-    wrong += [f"{name} is unknown here" for name in state if name not in wanted]
-    wrong += [
-        f"{name} is {tuple(state[name].shape)} there and {tuple(wanted[name].shape)} here"
-        for name in wanted
-        if name in state and state[name].shape != wanted[name].shape
-    ]
+    what = f"MODEL.MIT.WEIGHTS {file}"
+    state = named_values(read_tensors(Path(file), "MODEL.MIT.WEIGHTS"), what)
+    names = {key.removeprefix("module."): key for key in state}
+    names = {name: key for name, key in names.items() if not name.startswith("head.")}
+    fit = fit_tensors(state, names, network.state_dict())
+    wrong = [*fit.missing, *fit.unknown, *fit.misshapen]
     if wrong:
         raise InputError(
-            f"MODEL.MIT.WEIGHTS {file} is of another variant or layout: {wrong[0]}, and "
-            f"{len(wrong) - 1} more: set MODEL.MIT.VARIANT, or convert another layout with "
-            "tools/convert_weights.py --part mit"
+            f"{what} is of another variant or layout: {wrong[0]}, and {len(wrong) - 1} more: set "
+            "MODEL.MIT.VARIANT, or convert another layout with tools/convert_weights.py --part mit"
         )
-    network.load_state_dict(state)
+    fit.check_broken(what)
+    network.load_state_dict(fit.tensors)
 
 
 @BACKBONE_REGISTRY.register()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import InputError
-from ...weight_files import read_tensors
+from ...weight_files import fit_tensors, named_values, read_tensors
 
 logger = logging.getLogger("copt_d2.modeling")
 STAGES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
@@ -53,15 +53,12 @@ def embedded_weights(name: str) -> dict[str, Tensor]:
     return dict(zip(expected, stored.values(), strict=True))
 
 
-def _read_weights(name: str, source: str) -> dict[str, Tensor]:
+def _read_weights(name: str, source: str) -> dict[str, Any]:
     """Weights named by MODEL.TIMM.WEIGHTS: 'embedded' or a file."""
     if source == "embedded":
         return embedded_weights(name)
-    state = read_tensors(Path(source), "MODEL.TIMM.WEIGHTS")
-    for key in ("state_dict", "model"):
-        if isinstance(state.get(key), dict):
-            state = state[key]
-    return state
+    stored = read_tensors(Path(source), "MODEL.TIMM.WEIGHTS")
+    return named_values(stored, f"MODEL.TIMM.WEIGHTS {source}")
 
 
 def _create_encoder(name: str, pretrained: bool, drop_path_rate: float) -> nn.Module:
@@ -135,15 +132,17 @@ class TimmBackbone(Backbone):
     def _load(self, name: str, source: str) -> None:
         """Loads all that the feature extractor has; layers after the last map may be left over."""
         state = _read_weights(name, source)
-        wanted = self.encoder.state_dict()
-        missing = [key for key in wanted if key not in state]
-        wrong = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
-        if missing or wrong:
+        what = f"MODEL.TIMM.WEIGHTS {source}"
+        names = {key.removeprefix("module."): key for key in state}
+        fit = fit_tensors(state, names, self.encoder.state_dict())
+        if fit.missing or fit.misshapen:
             raise InputError(
-                f"MODEL.TIMM.WEIGHTS {source} does not fit {name}: {len(missing)} tensors missing, "
-                f"{len(wrong)} of another shape, the first {(missing + wrong)[0]}"
+                f"{what} does not fit {name}: {len(fit.missing)} tensors missing, "
+                f"{len(fit.misshapen)} of another shape, the first: "
+                f"{(fit.missing + fit.misshapen)[0]}"
             )
-        self.encoder.load_state_dict({key: state[key] for key in wanted})
+        fit.check_broken(what)
+        self.encoder.load_state_dict(fit.tensors)
 
     def _freeze(self, freeze_at: int) -> None:
         """Stops the gradient of all that runs before the map res<freeze_at>, that map's stage
