@@ -1,5 +1,8 @@
 """The network that a config describes."""
 
+from collections.abc import Callable
+from typing import Any
+
 from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY, SEM_SEG_HEADS_REGISTRY, build_backbone
 
@@ -13,7 +16,8 @@ def build_segmentation_network(cfg: CfgNode) -> EncoderDecoder | HRDA:
     """The student.
 
     Raises:
-        InputError: if the config names an encoder or head that is not registered.
+        InputError: if the config names an encoder or head that is not registered, or one that
+            cannot be built of the other keys.
     """
     for key, name, registry in (
         ("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY),
@@ -22,9 +26,18 @@ def build_segmentation_network(cfg: CfgNode) -> EncoderDecoder | HRDA:
         if name not in registry:
             known = ", ".join(sorted(registered for registered, _ in registry))
             raise InputError(f"{key} {name!r} is not registered; there are: {known}")
-    backbone = build_backbone(cfg)
+    backbone = _build("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, build_backbone, cfg)
     shapes = backbone.output_shape()
-    head = SEM_SEG_HEADS_REGISTRY.get(cfg.MODEL.SEM_SEG_HEAD.NAME)(cfg, shapes)
+    missing = [name for name in cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES if name not in shapes]
+    if missing:
+        raise InputError(
+            f"MODEL.SEM_SEG_HEAD.IN_FEATURES: {cfg.MODEL.BACKBONE.NAME} has no {missing[0]!r}; "
+            f"there are {', '.join(shapes)}"
+        )
+    head_name = cfg.MODEL.SEM_SEG_HEAD.NAME
+    head = _build(
+        "MODEL.SEM_SEG_HEAD.NAME", head_name, SEM_SEG_HEADS_REGISTRY.get(head_name), cfg, shapes
+    )
     if not cfg.MODEL.HRDA.ENABLED:
         return EncoderDecoder(backbone, head)
     options = {**DAFormerHead.from_config(cfg, shapes), "fusion": "conv"}
@@ -35,3 +48,14 @@ def build_segmentation_network(cfg: CfgNode) -> EncoderDecoder | HRDA:
         crop_size=cfg.MODEL.HRDA.CROP_SIZE,
         window_batch=cfg.MODEL.HRDA.WINDOW_BATCH,
     )
+
+
+def _build(key: str, name: str, build: Callable[..., Any], *args: Any) -> Any:
+    """A part; detectron2's own say what does not fit by assertions."""
+    try:
+        return build(*args)
+    except InputError:
+        raise
+    except (AssertionError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{key} {name!r} cannot be built: {reason}") from error
