@@ -7,5 +7,7 @@ kernel_packages = ["copt_kernels", *(f"copt_kernels.{name}" for name in find_pac
 setup(
     packages=[*find_packages(include=["copt_d2", "copt_d2.*"]), *kernel_packages],
     package_dir={"copt_d2": "copt_d2", "copt_kernels": "kernels"},
-    package_data={"copt_d2": ["evaluation/report/*.json", "text/templates/*.json"]},
+    package_data={
+        "copt_d2": ["engine/*.json", "evaluation/report/*.json", "text/templates/*.json"]
+    },
 )

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -12,8 +13,13 @@ from detectron2.config import CfgNode, get_cfg
 
 from ..config import add_copt_config
 from ..errors import InputError
-from .config_values import check_values
+from .config_keys import check_keys, dotted_values, keys_with_effect
+from .config_values import TABLE, check_values, shown, value_of
 
+MISMATCH = re.compile(
+    r"Type mismatch \(<class '(?:[\w.]+\.)?(?P<was>\w+)'> vs. <class '(?:[\w.]+\.)?(?P<now>\w+)'>\)"
+    r".* for config key: (?P<key>[\w.]+)$"
+)
 UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: ([\w.]+)")
 # keys that may change between two parts of a run without changing its weights
 FREE = (
@@ -30,38 +36,76 @@ FREE = (
 )
 # what detectron2, fvcore and yacs raise on keys and values that do not fit, in their words
 MISFITS = (KeyError, ValueError, AssertionError, TypeError, AttributeError)
+YAML_TYPES = (str, int, float, bool, list, dict, NoneType)  # that a config can hold
 
 
-def _known_keys(node: CfgNode, prefix: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        yield prefix + key
-        if isinstance(value, CfgNode):
-            yield from _known_keys(value, f"{prefix}{key}.")
+def _sections(key: str) -> Iterator[str]:
+    """A dotted key and all tables that it lies in."""
+    parts = key.split(".")
+    return (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _explain_mismatch(cfg: CfgNode, error: Exception, found: re.Match[str]) -> str:
+    """yacs' words on a value of another type, without what it prints of the old one."""
+    was, now, key = (found[name] for name in ("was", "now", "key"))
+    old = value_of(cfg, key)
+    value = str(error).partition(f"({old} vs. ")[2].rpartition(") for config key")[0]
+    if isinstance(old, CfgNode):
+        needed = "a table of keys"
+    else:
+        needed = TABLE[key].words if key in TABLE else f"like {shown(old)}"
+    if (was, now) == ("float", "int"):
+        needed += f", written with a point: {value}.0"
+    return f"Type mismatch ({was} vs. {now}): {key} is {shown(value)[1:-1]}; it must be {needed}"
 
 
 def _explain(cfg: CfgNode, error: Exception, where: str) -> InputError:
     """detectron2's message in one line, with the nearest known key if a key was unknown."""
     message = " ".join(str(error).strip("\"'").split())
-    unknown = UNKNOWN_KEY.search(message)
+    unknown, mismatch = UNKNOWN_KEY.search(message), MISMATCH.search(message)
     if unknown:
-        near = difflib.get_close_matches(unknown.group(1), list(_known_keys(cfg)), n=1, cutoff=0.3)
+        known = {name for key in keys_with_effect(cfg) for name in _sections(key)}
+        near = difflib.get_close_matches(unknown.group(1), sorted(known), n=1, cutoff=0.3)
         hint = f"; did you mean {near[0]}?" if near else ""
         message = f"Non-existent config key: {unknown.group(1)}{hint}"
+    elif mismatch:
+        message = _explain_mismatch(cfg, error, mismatch)
     return InputError(f"{where}: {message}")
+
+
+def _check_tables(loaded: dict[Any, Any], known: CfgNode, where: str, prefix: str = "") -> None:
+    """Tables where tables are needed, and elsewhere types that a config can hold."""
+    for key, value in loaded.items():
+        name = f"{prefix}{key}"
+        if not isinstance(key, str):
+            raise InputError(f"{where}: the key {prefix}{shown(key)} is no text")
+        if isinstance(known.get(key), CfgNode):
+            if not isinstance(value, dict):
+                raise InputError(f"{where}: {name} is {shown(value)}; it must be a table of keys")
+            _check_tables(value, known[key], where, f"{name}.")
+        elif not isinstance(value, YAML_TYPES) and name in TABLE:
+            words = TABLE[name].words
+            raise InputError(f"{where}: {name} is {shown(value)}; it must be {words}")
+
+
+def _load_file(cfg: CfgNode, file: str) -> CfgNode:
+    """A YAML file and its bases as one table of the keys that ``cfg`` has."""
+    loaded = CfgNode.load_yaml_with_base(file, allow_unsafe=False)
+    _check_tables(loaded, cfg, file)
+    version = loaded.get("VERSION", cfg.VERSION)
+    if version != cfg.VERSION:
+        raise InputError(f"{file}: VERSION is {shown(version)}; this detectron2 has {cfg.VERSION}")
+    return CfgNode(loaded)
 
 
 def _merge_file(cfg: CfgNode, file: str) -> None:
     """Adds a YAML file and its bases to ``cfg``; only plain YAML types are read."""
     try:
-        cfg.merge_from_file(file, allow_unsafe=False)
-    except yaml.constructor.ConstructorError as error:
-        mark = error.problem_mark
-        where = f"{mark.name}, line {mark.line + 1}" if mark else file
-        raise InputError(
-            f"{where}: a config is data, this YAML tag is not allowed: {error.problem}"
-        ) from error
+        cfg.merge_from_other_cfg(_load_file(cfg, file))
+    except InputError:
+        raise
     except yaml.YAMLError as error:
-        raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise _explain_yaml(error, file) from error
     except OSError as error:
         raise InputError(f"{file}: its _BASE_ cannot be read: {error}") from error
     except RecursionError as error:
@@ -70,6 +114,42 @@ def _merge_file(cfg: CfgNode, file: str) -> None:
         raise InputError(f"{file} or a _BASE_ of it is not a table of config keys") from error
     except MISFITS as error:
         raise _explain(cfg, error, file) from error
+    for part in _files(file):
+        _check_double_keys(part)
+
+
+def _explain_yaml(error: yaml.YAMLError, file: str) -> InputError:
+    """What is wrong with a YAML text, with its file and line where those are known."""
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    where = f"{mark.name}, line {mark.line + 1}" if mark else file
+    if isinstance(error, yaml.constructor.ConstructorError) and "constructor" in str(problem):
+        return InputError(f"{where}: a config is data, this YAML tag is not allowed: {problem}")
+    return InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}")
+
+
+def _files(file: str) -> Iterator[str]:
+    """A config file and all on this machine that it builds on."""
+    yield file
+    bases = yaml.safe_load(Path(file).read_text()).get("_BASE_", [])
+    for base in [bases] if isinstance(bases, str) else bases:
+        if base.startswith(("http://", "https://")):
+            continue
+        yield from _files(str(Path(file).parent / Path(base).expanduser()))
+
+
+def _check_double_keys(file: str) -> None:
+    """YAML takes the last of two equal keys, and the whole table of the first is lost."""
+    tables = [yaml.compose(Path(file).read_text(), Loader=yaml.SafeLoader)]
+    while tables:
+        entries = tables.pop().value
+        found = set()
+        for key, value in entries:
+            if key.value in found:
+                line = key.start_mark.line + 1
+                raise InputError(f"{file}, line {line}: {key.value} stands twice; join them")
+            found.add(key.value)
+            if isinstance(value, yaml.MappingNode):
+                tables.append(value)
 
 
 def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
@@ -79,6 +159,8 @@ def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
     for key, value in zip(overrides[::2], overrides[1::2], strict=True):
         try:
             cfg.merge_from_list([key, value])
+        except (MemoryError, RecursionError) as error:  # of Python's parser
+            raise InputError(f"command line, {key}: {shown(value)} is no value") from error
         except MISFITS as error:
             if isinstance(error, (TypeError, AttributeError)):  # a key below a value
                 error = KeyError(f"Non-existent key: {key}")
@@ -118,15 +200,6 @@ def chosen_values(cfg: CfgNode) -> dict[str, Any]:
     return {key: value for key, value in now if value != known.get(key)}
 
 
-def dotted_values(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The keys of a config as nested dicts, as ("MODEL.UDA.PHASES", value)."""
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from dotted_values(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
     """The config that a YAML file and KEY VALUE overrides describe; without a GPU, MODEL.DEVICE
     becomes "cpu".
@@ -146,6 +219,7 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
         raise InputError(f"no such config file: {file}")
     _merge_file(cfg, file)
     _merge_overrides(cfg, overrides)
+    check_keys(cfg)
     check_values(cfg)
     _check_device(cfg)
     return cfg

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 
 from ..files import move_to_previous
 from .checkpointing import TrainingCheckpointer
-from .config_files import dotted_values
+from .config_keys import dotted_values
 
 logger = logging.getLogger("copt_d2.evaluate")
 

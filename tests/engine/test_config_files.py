@@ -142,3 +142,58 @@ def test_config_changes_leave_out_what_decides_nothing_and_new_keys(write):
     del earlier.MODEL["MIT"]  # a key that a later version has added
     cfg.merge_from_list(["SOLVER.BASE_LR", 0.5, "OUTPUT_DIR", "x", "TEST.PICTURES", 3])
     assert config_changes(earlier.dump(), cfg) == ["SOLVER.BASE_LR 6e-05 -> 0.5"]
+
+
+@pytest.mark.parametrize(
+    ("yaml_text", "said"),
+    [
+        ("MODEL:\n", "MODEL is None; it must be a table of keys"),
+        ("MODEL: {UDA: [source]}", "MODEL.UDA is ['source']; it must be a table of keys"),
+        ("MODEL: {1: 2}", "the key MODEL.1 is no text"),
+        ("VERSION: 1", "VERSION is 1; this detectron2 has 2"),
+        ("OUTPUT_DIR: 2024-01-31", "OUTPUT_DIR is datetime.date(2024, 1, 31); it must be the path"),
+        ("TEST: {CLASSES: !!set {1, 2}}", "TEST.CLASSES is {1, 2}; it must be a list of train ids"),
+        (
+            "SOLVER: {BASE_LR: 1}",
+            "Type mismatch (float vs. int): SOLVER.BASE_LR is 1; it must be a number, 0 or more, "
+            "written with a point: 1.0",
+        ),
+        (
+            "SOLVER: {MAX_ITER: {A: 1}}",
+            "Type mismatch (int vs. CfgNode): SOLVER.MAX_ITER is A: 1; it must be a whole number",
+        ),
+        ("DATASETS: {TRAIN: gta}", "Type mismatch (tuple vs. str): DATASETS.TRAIN is gta; it must"),
+    ],
+)
+def test_values_that_cannot_be_merged(write, yaml_text, said):
+    file = write(yaml_text)
+    assert message(file).startswith(f"{file}: {said}")
+
+
+@pytest.mark.parametrize("value", ["('source')", "source", "{'source': 1}", "None", "(1,)"])
+def test_a_list_of_names_must_be_one(write, value):
+    assert "MODEL.UDA.PHASES is " in message(write("SEED: 0"), "MODEL.UDA.PHASES", value)
+
+
+def test_a_long_value_is_cut(write):
+    text = message(write(f"SOLVER: {{BASE_LR: {'x' * 5000}}}"))
+    assert len(text) < 400
+    text = message(write("SEED: 0"), "SEED", "(" * 5000)
+    assert len(text) < 400
+
+
+@pytest.mark.parametrize("in_base", [False, True])
+def test_a_key_that_stands_twice(write, tmp_path, in_base):
+    file = write("MODEL:\n  UDA: {MASK_RATIO: 0.5}\nSEED: 1\nMODEL:\n  DEVICE: cpu\n")
+    if in_base:
+        file = write("_BASE_: config.yaml\n", "outer.yaml")
+    assert message(file) == f"{tmp_path / 'config.yaml'}, line 4: MODEL stands twice; join them"
+    write("TEST: {PICTURES: 1, PICTURES: 2}\n")
+    assert message(file).endswith("line 1: PICTURES stands twice; join them")
+
+
+def test_values_are_looked_at_after_merging(write):
+    file = write("MODEL: {PIXEL_MEAN: [127.0]}\n")
+    assert message(file).startswith("MODEL.PIXEL_MEAN is [127.0]; it must be a list of 3 finite")
+    load_config(file, ["MODEL.PIXEL_MEAN", "[1.0, 2.0, 3.0]"])
+    assert message(file, "MODEL.PIXEL_MEAN", "[1.0]").startswith("MODEL.PIXEL_MEAN is [1.0]")

@@ -6,7 +6,7 @@ import pytest
 from detectron2.config import get_cfg
 
 from copt_d2 import add_copt_config
-from copt_d2.engine.config_files import dotted_values
+from copt_d2.engine.config_keys import dotted_values
 from copt_d2.engine.config_values import TABLE, check_values, kinds, lists, value_of
 from copt_d2.errors import InputError
 

@@ -146,6 +146,12 @@ def one_of(*names: str) -> Kind:
     return kind(words, lambda value: isinstance(value, str) and value in names)
 
 
+def one_number_of(*numbers: int) -> Kind:
+    """One of some whole numbers."""
+    words = f"one of {', '.join(map(str, numbers))}"
+    return kind(words, lambda value: is_whole(value) and value in numbers)
+
+
 def registered(registry: Registry) -> Kind:
     """The name of a part in one of detectron2's registries."""
 

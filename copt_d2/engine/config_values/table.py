@@ -10,8 +10,20 @@ from ...checkpoint import PARTS
 from ...modeling.backbone.mix_transformer import VARIANTS
 from ...modeling.losses import LOSS_REGISTRY
 from ...modeling.meta_arch.uda_segmentor import PHASES
-from .kinds import Kind, fraction, number, one_of, path, registered, switch, text, whole
+from .kinds import (
+    Kind,
+    fraction,
+    number,
+    one_number_of,
+    one_of,
+    path,
+    registered,
+    switch,
+    text,
+    whole,
+)
 from .lists import (
+    all_off,
     class_names,
     expected_results,
     interval,
@@ -31,7 +43,6 @@ GENERAL: dict[str, Kind] = {
     "CUDNN_BENCHMARK": switch(),
     "OUTPUT_DIR": path("a folder", empty=False),
     "SEED": whole(-1),  # -1 = drawn at the start
-    "VERSION": whole(1, 2),  # of detectron2's own keys
 }
 
 DATA: dict[str, Kind] = {
@@ -127,6 +138,30 @@ METHOD: dict[str, Kind] = {
     "MODEL.UDA.TEACHER_ALPHA": fraction(),
 }
 
+# of detectron2's own encoders and head, which the names above may choose
+NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "naiveSyncBN", "naiveSyncBN_N", "nnSyncBN")
+DETECTRON2: dict[str, Kind] = {
+    "MODEL.FPN.FUSE_TYPE": one_of("sum", "avg"),
+    "MODEL.FPN.IN_FEATURES": names("feature map"),
+    "MODEL.FPN.NORM": one_of(*NORMS),
+    "MODEL.FPN.OUT_CHANNELS": whole(1, 2**16),
+    "MODEL.RESNETS.DEFORM_MODULATED": switch(),
+    "MODEL.RESNETS.DEFORM_NUM_GROUPS": whole(1, 2**16),
+    # the compiled module that deformable convolutions need is not installed
+    "MODEL.RESNETS.DEFORM_ON_PER_STAGE": all_off(4),
+    "MODEL.RESNETS.DEPTH": one_number_of(18, 34, 50, 101, 152),
+    "MODEL.RESNETS.NORM": one_of(*NORMS),
+    "MODEL.RESNETS.NUM_GROUPS": whole(1, 2**16),
+    "MODEL.RESNETS.OUT_FEATURES": names("feature map", empty=False),
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": whole(1, 2**16),
+    "MODEL.RESNETS.RES5_DILATION": one_number_of(1, 2),
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": whole(1, 2**16),
+    "MODEL.RESNETS.STRIDE_IN_1X1": switch(),
+    "MODEL.RESNETS.WIDTH_PER_GROUP": whole(1, 2**16),
+    "MODEL.SEM_SEG_HEAD.COMMON_STRIDE": one_number_of(4, 8, 16, 32),
+    "MODEL.SEM_SEG_HEAD.NORM": one_of(*NORMS),
+}
+
 SCHEDULE: dict[str, Kind] = {
     "SOLVER.AMP.ENABLED": switch(),
     "SOLVER.BACKWARD": one_of("phase", "loss", "sum"),
@@ -153,4 +188,4 @@ SCHEDULE: dict[str, Kind] = {
     "TEST.WINDOW": pixels("height", "width", empty=True),
 }
 
-TABLE: dict[str, Kind] = {**GENERAL, **DATA, **NETWORK, **METHOD, **SCHEDULE}
+TABLE: dict[str, Kind] = {**GENERAL, **DATA, **NETWORK, **METHOD, **DETECTRON2, **SCHEDULE}
