@@ -29,7 +29,7 @@ from ..data.reading import read_image, read_train_ids
 from ..errors import InputError
 from ..evaluation import Exporter, IoUEvaluator
 from ..evaluation.pictures import prediction_sheet
-from ..evaluation.record import format_table
+from ..evaluation.record import format_table, mean_in_words
 from ..files import replace_text
 from .evaluation_place import EvaluatedWeights, Place, choose_place, own_place
 from .evaluation_record import build_record, is_labelled
@@ -144,7 +144,8 @@ def evaluate_dataset(
     file = place.records / f"{name}.json"
     replace_text(file, json.dumps(record, indent=2) + "\n")
     if record["labelled"]:
-        logger.info("%s, record %s:\n%s", name, file, format_table(record))
+        words = mean_in_words(record)
+        logger.info("%s, record %s: %s\n%s", name, file, words, format_table(record))
     else:
         logger.info("%s has no labels: %d images predicted, no score", name, len(files))
     if cfg.TEST.EXPORT:

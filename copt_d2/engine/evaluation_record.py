@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..data.layouts import data_root
-from ..evaluation.record import Record, score_fields
+from ..evaluation.record import Record, score_fields, with_left_out
 from .evaluation_place import EvaluatedWeights
 
 SCENES_MARKER = "scenes.json"  # copt_d2/scenes leaves it in the folder of each data set it writes
@@ -58,7 +58,7 @@ def build_record(
     """
     metadata, files = MetadataCatalog.get(name), DatasetCatalog.get(name)
     classes = list(cfg.TEST.CLASSES) or list(metadata.evaluation_classes)
-    return {
+    record = {
         "dataset": name,
         "split": name.rsplit("_", 1)[-1],
         "generated_scenes": _uses_generated_scenes(cfg, files),
@@ -72,3 +72,4 @@ def build_record(
         "seed": cfg.SEED,
         "commit": _commit(),
     }
+    return with_left_out(record)

@@ -84,8 +84,9 @@ class IoUEvaluator(SemSegEvaluator):
 
         Returns:
             ``sem_seg``: mIoU, aAcc, IoU-<class>, Acc-<class>, mIoU-<subset>, mIoU-<condition> and
-            ``images``. Where there are any, ``means``: the mean of each subset, and
-            ``conditions``: the scores and ``images`` of each condition.
+            ``images``. Where there are any, ``means`` and ``means_cover``: the mean of each
+            subset, and how many of its classes occur; ``conditions``: the scores and ``images`` of
+            each condition.
         """
         matrices, images = self._matrices, self._images
         if self._distributed:
@@ -98,9 +99,11 @@ class IoUEvaluator(SemSegEvaluator):
         # pixels of all conditions together, which is not the mean of the conditions
         pooled = sum(matrices.values(), np.zeros((self._num_classes, self._num_classes), np.int64))
         scores = self._scores(pooled, images.total())
-        means = {
-            name: 100 * iou_from_confusion(pooled, classes)[1]
-            for name, classes in self._subsets.items()
+        subsets = {n: iou_from_confusion(pooled, classes) for n, classes in self._subsets.items()}
+        means = {name: 100 * mean for name, (_, mean) in subsets.items()}
+        cover = {
+            name: int(np.isfinite(iou[list(self._subsets[name])]).sum())
+            for name, (iou, _) in subsets.items()
         }
         conditions = {
             condition: self._scores(matrices[condition], images[condition])
@@ -108,7 +111,7 @@ class IoUEvaluator(SemSegEvaluator):
         }
         scores |= {f"mIoU-{name}": mean for name, mean in means.items()}
         scores |= {f"mIoU-{name}": part["mIoU"] for name, part in conditions.items()}
-        results = OrderedDict(sem_seg=scores, means=means, conditions=conditions)
+        results = OrderedDict(sem_seg=scores, means=means, means_cover=cover, conditions=conditions)
         return OrderedDict((key, value) for key, value in results.items() if value)
 
     def _scores(self, matrix: np.ndarray, images: int) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def test_table_keeps_a_decimal_and_marks_absent_classes():
     record = {
         "IoU": {"road": 50.0, "car": 7.25, "fence": None},
         "classes_in_mean": ["road", "car"],
+        "classes_left_out": ["fence"],
         "mIoU": 28.625,
     }
     rows = [line.split() for line in format_table(record).splitlines()[2:]]

@@ -169,6 +169,7 @@ def test_further_means(dataset, monkeypatch):
     subsets = {"2": (0, 1), "1": (2,)}
     results = evaluate_conditions(adverse(monkeypatch, dataset, subsets=subsets), dataset)
     assert results["means"] == pytest.approx({"2": 100 * (3 / 6 + 8 / 11) / 2, "1": 100})
+    assert results["means_cover"] == {"2": 2, "1": 1}
     assert results["sem_seg"]["mIoU-2"] == results["means"]["2"]
     assert results["sem_seg"]["mIoU"] == pytest.approx(100 * (3 / 6 + 8 / 11 + 1) / 3)
 

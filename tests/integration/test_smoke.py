@@ -73,6 +73,7 @@ def test_evaluation_record_is_complete(smoke):
     assert record["seed"] == 0
     assert record["class_names"] == names
     assert record["classes_in_mean"] == [c for c in names if c != "fence"]
+    assert record["classes_left_out"] == ["fence"]
     assert set(record["IoU"]) == set(record["Acc"]) == set(names)
     assert record["IoU"]["fence"] is None  # neither drawn nor predicted
     counted = [record["IoU"][name] for name in record["classes_in_mean"]]
