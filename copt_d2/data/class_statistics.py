@@ -43,7 +43,7 @@ def class_pixels(name: str, dataset_dicts: list[DatasetDict], stats_folder: str)
     Raises:
         InputError: on every process, if the images have no labels, or the file is of other images.
     """
-    return _on_first_process(partial(_class_pixels, name, dataset_dicts, stats_folder))
+    return _on_first_process(partial(class_pixels_here, name, dataset_dicts, stats_folder))
 
 
 def _on_first_process(compute: Callable[[], ndarray]) -> ndarray:
@@ -59,7 +59,8 @@ def _on_first_process(compute: Callable[[], ndarray]) -> ndarray:
     return result
 
 
-def _class_pixels(name: str, dataset_dicts: list[DatasetDict], stats_folder: str) -> ndarray:
+def class_pixels_here(name: str, dataset_dicts: list[DatasetDict], stats_folder: str) -> ndarray:
+    """`class_pixels` in this process alone."""
     metadata = MetadataCatalog.get(name)
     label_files = [entry.get("sem_seg_file_name") for entry in dataset_dicts]
     if None in label_files:

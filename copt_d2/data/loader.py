@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..class_names import ClassList, require_same_classes
 from ..errors import InputError
+from .class_presence import look_for_classes
 from .datasets import datasets_named, target_images
 from .layouts import DatasetDict
 from .mappers import RequiredClass, SourceMapper, TargetMapper, TestMapper
@@ -129,7 +130,11 @@ def _source_stream(cfg: CfgNode) -> SourceStream:
     for classes in lists[1:]:
         require_same_classes(classes, lists[0], "sources must have the same names in one order")
     rare_class = cfg.DATALOADER.RARE_CLASS
-    sampler = build_rare_class_sampler(cfg, dataset_dicts) if rare_class.ENABLED else None
+    sampler = None
+    if rare_class.ENABLED:
+        sampler = build_rare_class_sampler(cfg, dataset_dicts)
+    else:
+        look_for_classes(cfg, dataset_dicts)
     min_crop_pixels = rare_class.MIN_PIXELS * rare_class.MIN_CROP_RATIO
     return SourceStream(dataset_dicts, SourceMapper(cfg), cfg.SEED, sampler, min_crop_pixels)
 

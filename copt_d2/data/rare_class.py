@@ -10,7 +10,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from ..errors import InputError
-from .class_statistics import class_pixels
+from .class_presence import source_pixels, tell_absent_classes
 from .layouts import DatasetDict
 
 
@@ -90,11 +90,7 @@ def build_rare_class_sampler(cfg: CfgNode, dataset_dicts: list[DatasetDict]) -> 
     keys = cfg.DATALOADER.RARE_CLASS
     if keys.TEMPERATURE <= 0:
         raise InputError(f"DATALOADER.RARE_CLASS.TEMPERATURE is {keys.TEMPERATURE}; it must be > 0")
-    parts = [
-        class_pixels(
-            name, [entry for entry in dataset_dicts if entry["dataset"] == name], keys.STATS
-        )
-        for name in cfg.DATASETS.TRAIN
-    ]
+    pixels = source_pixels(cfg, dataset_dicts)
+    tell_absent_classes(cfg, pixels.sum(axis=0))
     names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).stuff_classes
-    return RareClassSampler(np.concatenate(parts), keys.TEMPERATURE, keys.MIN_PIXELS, names)
+    return RareClassSampler(pixels, keys.TEMPERATURE, keys.MIN_PIXELS, names)

@@ -1,6 +1,7 @@
 """Distance of the student's features to those of the frozen ImageNet encoder (DAFormer)."""
 
 import copy
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from ...structures import IGNORE_INDEX, SegOutput
 from ..across_processes import process_mean
 from .base import LOSS_REGISTRY, FeatureLoss, training_metadata
+
+logger = logging.getLogger("copt_d2.feature_distance")
 
 # labels are uint8 values widened to int64, so one histogram bin for each holds any class count; the
 # bin of the ignored label is the last and thereby loses ties, as an additional class K would
@@ -122,6 +125,12 @@ class FeatureDistanceLoss(FeatureLoss):
         classes = options.CLASSES or training_metadata(
             cfg, "thing_train_ids", "MODEL.UDA.FEATURE_DISTANCE.CLASSES"
         )
+        if not classes:
+            logger.warning(
+                "the training data has no thing classes and MODEL.UDA.FEATURE_DISTANCE.CLASSES is "
+                "empty: the loss of the feature distance stays 0; name some, or take "
+                "FeatureDistanceLoss out of MODEL.UDA.FEATURE_LOSSES"
+            )
         return {
             "frozen_encoder": copy.deepcopy(encoder),
             "classes": classes,

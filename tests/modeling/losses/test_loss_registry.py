@@ -103,6 +103,17 @@ def test_feature_distance_reads_its_options_and_freezes_a_copy(cfg):
     assert loss.min_ratio == 0.5
 
 
+def test_a_feature_distance_without_things_is_told(cfg, data_set, caplog):
+    MetadataCatalog.get(data_set).thing_train_ids.clear()
+    cfg.MODEL.UDA.FEATURE_LOSSES = ("FeatureDistanceLoss",)
+    cfg.MODEL.UDA.FEATURE_DISTANCE.CLASSES = [1]
+    build_feature_losses(cfg, encoder=TinyBackbone())
+    assert "FEATURE_DISTANCE" not in caplog.text
+    cfg.MODEL.UDA.FEATURE_DISTANCE.CLASSES = []
+    build_feature_losses(cfg, encoder=TinyBackbone())
+    assert "no thing classes and MODEL.UDA.FEATURE_DISTANCE.CLASSES is empty" in caplog.text
+
+
 def test_unknown_and_repeated_names_are_named(cfg):
     cfg.MODEL.UDA.FEATURE_LOSSES = ("CoptLoss",)
     message = r"FEATURE_LOSSES: unknown loss 'CoptLoss'.*CoPTLoss, FeatureDistanceLoss"
