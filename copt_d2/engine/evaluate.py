@@ -28,6 +28,7 @@ from ..data.label_spaces import (
 from ..data.reading import read_image, read_train_ids
 from ..errors import InputError
 from ..evaluation import Exporter, IoUEvaluator
+from ..evaluation.arg_max import predicted_classes
 from ..evaluation.pictures import prediction_sheet
 from ..evaluation.record import format_table, mean_in_words
 from ..files import replace_text
@@ -62,8 +63,8 @@ class PictureKeeper(DatasetEvaluator):
         """Keeps arg-max maps, (H, W) uint8, of the chosen images."""
         for sample, output in zip(inputs, outputs, strict=True):
             if sample["file_name"] in self.files:
-                prediction = output["sem_seg"].argmax(dim=0).byte().cpu().numpy()
-                self.predictions[sample["file_name"]] = prediction
+                classes = predicted_classes(output["sem_seg"], sample["file_name"])
+                self.predictions[sample["file_name"]] = classes.byte().cpu().numpy()
 
     def evaluate(self) -> None:
         """Collects what other processes kept."""

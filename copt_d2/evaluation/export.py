@@ -17,6 +17,7 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from ..errors import InputError
+from .arg_max import predicted_classes
 from .pictures import colour_map
 
 MAX_16_BIT = 65535
@@ -203,11 +204,12 @@ class Exporter(DatasetEvaluator):
         """Writes the files of a batch.
 
         Raises:
-            InputError: if a prediction has another size than its image.
+            InputError: if a prediction has another size than its image, or is not finite.
             OSError: if a file cannot be written.
         """
         for sample, output in zip(inputs, outputs, strict=True):
-            train_ids = output["sem_seg"].argmax(dim=0).byte().cpu().numpy()
+            classes = predicted_classes(output["sem_seg"], sample["file_name"])
+            train_ids = classes.byte().cpu().numpy()
             if train_ids.shape != (sample["height"], sample["width"]):
                 raise InputError(
                     f"the prediction of {sample['file_name']} is {train_ids.shape[1]}x"

@@ -11,6 +11,7 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from ..errors import InputError
+from .arg_max import predicted_classes
 from .metrics import confusion_scores, iou_from_confusion
 
 NO_CONDITION = ""
@@ -60,11 +61,11 @@ class IoUEvaluator(SemSegEvaluator):
         """Counts the pixels of a batch: rows = labels, columns = predictions.
 
         Raises:
-            InputError: if a label file has another size than the prediction.
+            InputError: if a label file has another size than the prediction, or that is not finite.
         """
         shape = self._num_classes, self._num_classes
         for sample, output in zip(inputs, outputs, strict=True):
-            prediction = output["sem_seg"].argmax(dim=0).cpu().numpy()
+            prediction = predicted_classes(output["sem_seg"], sample["file_name"]).cpu().numpy()
             file = self.input_file_to_gt_file[sample["file_name"]]
             labels = self.sem_seg_loading_fn(file).astype(np.int64)
             if labels.shape != prediction.shape:

@@ -232,3 +232,23 @@ def test_two_processes_share_an_evaluation(start, drawn, tmp_path):
     check_record(json.loads((tmp_path / "evaluation" / f"{NAME}.json").read_text()))
     check_files(folder)
     assert not (folder / "acdc" / "stale.png").exists()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("image", [0, 5])
+def test_nan_logits_end_the_evaluation(tmp_path, labelled, image):
+    """Whatever looks at them first: the sheet, the score or the export."""
+
+    class OnceNan(Reader):
+        def forward(self, batch):
+            (output,) = super().forward(batch)
+            if batch[0]["file_name"].endswith(image_name(image)):
+                output["sem_seg"][3, 2, 1] = float("nan")
+            return [output]
+
+    name = NAME if labelled else UNLABELLED
+    cfg = config_of(name, tmp_path, () if labelled else ("train_ids",))
+    with pytest.raises(InputError, match=rf"^the logits of \S*{image_name(image)} are NaN") as told:
+        evaluate(cfg, OnceNan().eval())
+    assert "\n" not in str(told.value)
+    assert not list(tmp_path.glob("evaluation/*.json"))
