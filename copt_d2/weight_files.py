@@ -3,6 +3,7 @@
 import lzma
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,8 +46,7 @@ def read_tensors(path: Path, key: str = "") -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        check_archive(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_pickled(path)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{what} is no file of tensors; Python objects are never executed"
@@ -59,19 +59,22 @@ def read_tensors(path: Path, key: str = "") -> dict[str, Any]:
     return state
 
 
-def check_archive(path: Path) -> None:
-    """Compares every byte of a zip archive with its checksums, which torch does not; other files
-    have none.
+def load_pickled(path: Path) -> Any:
+    """What ``torch.save`` has written, as data. Every byte of a zip archive is compared with its
+    checksums, which torch does not do; files of torch before 1.6 have none.
 
     Raises:
-        zipfile.BadZipFile: if they differ; other errors of DAMAGED if it cannot be read.
+        pickle.UnpicklingError: if it holds other objects than tensors and plain values.
+        Exception: one of DAMAGED, if it is damaged.
     """
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"{damaged} is damaged")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+    with warnings.catch_warnings():  # of odd tensors, which are refused by name
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def named_values(stored: Mapping[Any, Any], what: str) -> dict[str, Any]:
@@ -109,7 +112,7 @@ def _wraps(stored: Mapping[Any, Any], name: str) -> bool:
 def fault_of(value: Any) -> str:
     """Why a value cannot be the weights of a layer, "" = it can, up to its shape and type."""
     if not isinstance(value, Tensor):
-        return f"is {_in_words(value)}, no tensor"
+        return f"is {in_words(value)}, no tensor"
     if value.is_nested or value.is_quantized or value.layout != torch.strided:
         kind = "nested" if value.is_nested else "quantised" if value.is_quantized else "sparse"
         return f"is a {kind} tensor: store plain numbers"
@@ -123,7 +126,8 @@ def fault_of(value: Any) -> str:
     return ""
 
 
-def _in_words(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """What a value is, for messages: "3 (int)", "None", "a list"."""
     if value is None:
         return "None"
     text = repr(value) if isinstance(value, (bool, int, float)) else ""

@@ -15,16 +15,13 @@ from detectron2.utils import comm
 
 from ..errors import InputError
 from ..files import move_to_previous
-from .class_checks import check_format
+from ..weight_files import DAMAGED, load_pickled
+from .checkpoint_contents import check_state
+from .class_checks import check_format, has_known_format
 from .random_state import random_state
 
 logger = logging.getLogger("copt_d2.checkpoint")
 NAME = re.compile(r"model_(\d{7})\.pth")
-PARTS = ("model", "optimizer", "scheduler", "data", "iteration", "ranks", "config")
-BROKEN = (
-    *(RuntimeError, EOFError, OSError, KeyError, ValueError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile),
-)
 
 
 def _first_line(error: Exception) -> str:
@@ -41,17 +38,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"no such checkpoint: {path}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"{damaged} is damaged")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("it is no whole zip archive")
+        state = load_pickled(path)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"checkpoint {path} holds Python objects, which are never executed; "
             "only tensors and plain values are read"
         ) from error
-    except BROKEN as error:
+    except DAMAGED as error:
         raise InputError(
             f"checkpoint {path} cannot be read ({_first_line(error)}): use an earlier one"
         ) from error
@@ -151,14 +146,13 @@ class TrainingCheckpointer:
         for path in files:
             try:
                 state = read_checkpoint(path)
+                # of a later version, it is not damaged: nothing falls back
+                if has_known_format(state):
+                    check_state(path, state)
             except InputError as error:
                 logger.warning("%s; falling back to the one before it", error)
                 continue
-            check_format(path, state)  # of a later version, it is not damaged: nothing falls back
-            missing = ", ".join(part for part in PARTS if part not in state)
-            if missing:
-                logger.warning("checkpoint %s lacks %s; falling back", path, missing)
-                continue
+            check_format(path, state)
             logger.info("resuming from %s", path)
             return state
         if files:

@@ -59,17 +59,22 @@ def checkpoint_identity(cfg: CfgNode) -> dict[str, Any]:
     return {"format": FORMAT, **({"classes": list(source[0].names)} if source else {})}
 
 
+def has_known_format(state: Mapping[str, Any]) -> bool:
+    """Whether this version, or an earlier one, has written a checkpoint."""
+    number = state.get("format", 1)
+    return isinstance(number, int) and number <= FORMAT
+
+
 def check_format(path: str | Path, state: Mapping[str, Any]) -> None:
     """Refuses a checkpoint of a later version of this project.
 
     Raises:
         InputError: if its format number is larger than ours.
     """
-    number = state.get("format", 1)
-    if "model" in state and (not isinstance(number, int) or number > FORMAT):
+    if "model" in state and not has_known_format(state):
         raise InputError(
-            f"checkpoint {path} has the format {number!r}, this version of copt_d2 reads up to "
-            f"{FORMAT}: use the version that wrote it, or a later one"
+            f"checkpoint {path} has the format {state['format']!r}, this version of copt_d2 reads "
+            f"up to {FORMAT}: use the version that wrote it, or a later one"
         )
 
 

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import InputError
 from ..solver import load_optimizer_state, load_scheduler_state
+from ..weight_files import DAMAGED, and_more, fit_tensors
 from .class_checks import check_stored_classes, checkpoint_identity
 from .config_files import config_changes
 from .recent_losses import RecentLosses
@@ -99,15 +100,19 @@ class RunState:
         changes = ", ".join(config_changes(state["config"], self.cfg))
         if changes:
             logger.warning("--resume: the config has changed and counts from here on: %s", changes)
+        fit = fit_tensors(state["model"], {k: k for k in state["model"]}, self.model.state_dict())
+        wrong = [*fit.misshapen, *fit.missing, *fit.unknown, *fit.broken]
         try:
-            self.model.load_state_dict(state["model"])
+            if wrong:
+                raise ValueError(and_more(wrong))
+            self.model.load_state_dict(fit.tensors)
             load_optimizer_state(self.optimizer, state["optimizer"])
-        except (RuntimeError, ValueError) as error:
+            load_scheduler_state(self.scheduler, state["scheduler"])
+        except DAMAGED as error:
             detail = " ".join(str(error).split())[:200]
             raise InputError(
                 f"--resume: what is in {folder} does not fit the config: {detail}"
             ) from error
-        load_scheduler_state(self.scheduler, state["scheduler"])
         if state["iteration"] > self.cfg.SOLVER.MAX_ITER:
             raise InputError(
                 f"--resume: {folder} has {state['iteration']} iterations already, more than "

@@ -9,6 +9,8 @@ from torch import nn
 
 from .schedule import poly_warmup_factor
 
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
+
 
 def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
     """Groups of all parameters that require a gradient; the first rule that matches a parameter's
@@ -51,13 +53,17 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
     """Takes the moments and step counts over; rates and decays stay as the config has them.
 
     Raises:
-        ValueError: if the state is of other parameter groups.
+        ValueError: if the state is of other parameter groups, or its moments of other parameters.
     """
     options = [
         {key: value for key, value in group.items() if key != "params"}
         for group in optimizer.param_groups
     ]
     optimizer.load_state_dict(state)
+    for parameter, moments in optimizer.state.items():
+        shapes = {key: tuple(value.shape) for key, value in moments.items() if key != "step"}
+        if set(moments) != {"step", *MOMENTS} or set(shapes.values()) != {tuple(parameter.shape)}:
+            raise ValueError(f"a parameter of {tuple(parameter.shape)} has the moments {shapes}")
     for group, built in zip(optimizer.param_groups, options, strict=True):
         group.update(built)
 

@@ -88,7 +88,7 @@ def test_the_layouts_differ(official):
 def test_missing_and_unknown_keys_are_named(official, layout):
     stored = LAYOUTS[layout](official)
     gone = next(name for name in stored if "dwconv" in name or "ffn.layers.1" in name)
-    with pytest.raises(KeyError, match=re.escape(gone.removeprefix("segformer.encoder."))):
+    with pytest.raises(KeyError, match=f"[ ']{re.escape(gone)} is missing"):
         convert_mit({name: value for name, value in stored.items() if name != gone})
     with pytest.raises(KeyError, match="surprise is unknown"):
         convert_mit({**stored, "surprise": torch.ones(1)})
@@ -103,3 +103,13 @@ def test_a_missing_block_is_named(official):
 def test_other_weights_are_refused():
     with pytest.raises(KeyError, match="no MiT weights in a known layout"):
         convert_mit({"conv1.weight": torch.ones(1)})
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (32, 3)])
+def test_values_that_make_no_tensor_of_ours(official, shape):
+    stored = in_hugging_face(official)
+    key = "segformer.encoder.block.0.0.attention.self.value.weight"
+    with pytest.raises(
+        KeyError, match=rf"{re.escape(key)} is {re.escape(str(shape))}, which makes"
+    ):
+        convert_mit({**stored, key: torch.ones(shape)})

@@ -1,5 +1,7 @@
 """Released UDA checkpoints: three networks in one file, under the authors' names."""
 
+import re
+
 import pytest
 import torch
 
@@ -82,22 +84,24 @@ def test_extras_are_left_out_with_a_notice(network, released, caplog):
         assert caplog.text.count(name) == 1
 
 
+@pytest.mark.parametrize("around", ["", "module."])
+@pytest.mark.parametrize("part", ["model", "ema_model"])
 @pytest.mark.parametrize(
     "name", ["backbone.block1.0.attn.q.bias", "decode_head.", "backbone.norm4.weight"]
 )
-def test_a_missing_key_is_named(released, name):
-    keys = [key for key in released["state_dict"] if key.startswith(f"model.{name}")]
-    released["state_dict"].pop(keys[0])
-    end = keys[0].rpartition("decode_head.")[2].removeprefix("model.backbone.")
-    end = end.removeprefix("head.").removeprefix("scale_attention.")
-    with pytest.raises(KeyError, match=end):
-        convert_mmseg(released)
+def test_a_missing_key_is_named_as_in_the_file(released, name, part, around):
+    stored = {around + key: value for key, value in released["state_dict"].items()}
+    gone = next(key for key in stored if key.startswith(f"{around}{part}.{name}"))
+    del stored[gone]
+    with pytest.raises(KeyError, match=rf"[ '\[]{re.escape(gone)}\b"):
+        convert_mmseg({"state_dict": stored}, part)
 
 
 def test_an_unknown_key_is_named(released):
-    released["state_dict"]["model.neck.weight"] = torch.ones(1)
-    with pytest.raises(KeyError, match=r"model\.neck\.weight"):
-        convert_mmseg(released)
+    for key in ("neck.weight", "backbone.extra.bias", "decode_head.conv_seg.extra"):
+        stored = {**released["state_dict"], f"module.model.{key}": torch.ones(1)}
+        with pytest.raises(KeyError, match=rf"module\.model\.{re.escape(key)}"):
+            convert_mmseg(stored)
 
 
 def test_files_of_other_kinds(released):

@@ -224,3 +224,49 @@ def test_a_run_can_start_from_weights_in_its_own_folder(train, output):
     train(output, SOLVER__MAX_ITER=1, MODEL__WEIGHTS=output / "model_final.pth")
     assert (output / "previous_3" / "model_final.pth").is_file()
     assert (output / "model_0000001.pth").is_file()
+
+
+def test_nan_weights_are_refused_by_name(error_line, train, output, capsys, tmp_path):
+    """In evaluation, initialisation and resume; the student's and the teacher's."""
+    path = output / "model_0000004.pth"
+    state = torch.load(path, weights_only=True)
+    for part, key in (("student", "student."), ("teacher", "teacher.network.")):
+        broken = dict(state["model"])
+        key += "sem_seg_head.conv_seg.bias"
+        broken[key] = torch.full_like(broken[key], float("nan"))
+        torch.save({**state, "model": broken}, path)
+        options = {"MODEL__WEIGHTS": path, "MODEL__WEIGHTS_PART": part}
+        for flags in ((), ("--eval-only",)):
+            line = error_line(tmp_path / "out", *flags, **options)
+            assert line == f"MODEL.WEIGHTS {path}: {key} holds NaN or infinity"
+        # the other part is whole
+        options["MODEL__WEIGHTS_PART"] = {"student": "teacher", "teacher": "student"}[part]
+        train(tmp_path / part, "--eval-only", **options)
+    capsys.readouterr()
+    train(output, "--resume", SOLVER__MAX_ITER=4)
+    said = capsys.readouterr().out
+    assert f"checkpoint {path} is none of a run: model {key} holds NaN or infinity" in said
+    assert f"resuming from {output}/model_0000003.pth" in said
+
+
+@pytest.mark.parametrize("part", ["student", "teacher"])
+def test_a_run_can_start_from_either_network(train, four_steps, tmp_path, part):
+    """A run of no step: the learning rate is 0."""
+    prefix = {"student": "student.", "teacher": "teacher.network."}[part]
+    options = {"MODEL__WEIGHTS": four_steps / "model_final.pth", "MODEL__WEIGHTS_PART": part}
+    train(tmp_path, SOLVER__MAX_ITER=1, SOLVER__BASE_LR=0.0, **options)
+    wanted = torch.load(four_steps / "model_final.pth", weights_only=True)["model"]
+    found = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
+    name = "sem_seg_head.conv_seg.weight"
+    assert not torch.equal(wanted[f"student.{name}"], wanted[f"teacher.network.{name}"])
+    for key in ("student.", "teacher.network."):
+        assert torch.equal(found[key + name], wanted[prefix + name])
+
+
+def test_moments_of_other_parameters(error_line, output):
+    state = torch.load(output / "model_0000004.pth", weights_only=True)
+    moments = state["optimizer"]["state"][0]
+    moments["exp_avg"] = moments["exp_avg"][..., :1]
+    torch.save(state, output / "model_0000004.pth")
+    line = error_line(output, "--resume")
+    assert line.startswith(f"--resume: what is in {output} does not fit the config: a parameter of")
