@@ -8,7 +8,8 @@ import argparse
 import logging
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 # Idle OpenMP threads wait actively only for some microseconds (the default is milliseconds): short
@@ -21,10 +22,8 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 import copt_d2  # noqa: F401  isort: skip  (before detectron2, whose warning at import it silences)
 
 import torch
-import yaml
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.engine import default_argument_parser
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
@@ -41,6 +40,7 @@ from copt_d2.engine import (
 )
 from copt_d2.engine.memory import memory_advice, training_advice
 from copt_d2.engine.random_state import kept_random_state
+from copt_d2.engine.run_lock import run_lock
 from copt_d2.errors import InputError
 from copt_d2.text import ensure_text_bank
 
@@ -62,40 +62,60 @@ def prepare_text_bank(cfg: CfgNode) -> None:
         cfg.MODEL.COPT.TEXT_BANK = str(ensure_text_bank(cfg, names))
 
 
-def choose_seed(cfg: CfgNode, resume: bool) -> int:
-    """SEED, or where it is negative a random one, which a resumed run finds in its folder."""
-    if cfg.SEED >= 0:
-        return cfg.SEED
-    earlier = Path(cfg.OUTPUT_DIR) / "config.yaml"
-    if resume and earlier.is_file():
-        return int(yaml.safe_load(earlier.read_text())["SEED"])
+def draw_seed() -> int:
+    """One for all processes."""
     return comm.all_gather(random.SystemRandom().randrange(2**31))[0]
 
 
-def setup(args: argparse.Namespace) -> CfgNode:
-    """Config, output folder, logs and seeds of this process."""
+def seed_of_checkpoint(cfg: CfgNode) -> int:
+    """The seed that an earlier process of this run has drawn; SEED without a checkpoint."""
+    state = TrainingCheckpointer(cfg.OUTPUT_DIR).load_latest()
+    return cfg.SEED if state is None else state["data"]["seed"]
+
+
+@contextmanager
+def writable_folder(cfg: CfgNode) -> Iterator[None]:
+    """What cannot be written inside is the fault of OUTPUT_DIR."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} cannot be written: {error.strerror}"
+        ) from error
+
+
+def read_config(args: argparse.Namespace) -> tuple[CfgNode, bool]:
+    """The checked config, whose output folder exists, and whether its seed is drawn (SEED -1)."""
     cfg = load_config(args.config_file, args.opts)
-    cfg.SEED = choose_seed(cfg, args.resume)
+    is_drawn = cfg.SEED < 0
+    if is_drawn:
+        cfg.SEED = draw_seed()
     check_config(cfg, training=not args.eval_only)
     if comm.get_world_size() > 1 and cfg.MODEL.DEVICE == "cpu" and torch.cuda.is_available():
         raise InputError(
             "MODEL.DEVICE is cpu, but several processes talk through the GPUs of this machine: "
             "hide them with CUDA_VISIBLE_DEVICES= or use one process"
         )
-    folder = Path(cfg.OUTPUT_DIR)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writable_folder(cfg):
+        Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+    return cfg, is_drawn
+
+
+def start_logs(cfg: CfgNode) -> None:
+    """On standard output and in the output folder."""
+    with writable_folder(cfg):
         for name in ("copt_d2", "detectron2", "fvcore"):
             setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
-    except OSError as error:
-        raise InputError(f"OUTPUT_DIR {folder} cannot be written: {error.strerror}") from error
+
+
+def start_generators(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """The seeds of this process, and what the log says first."""
     logging.getLogger("copt_d2").info(
         "%s on %s, torch %s, seed %d; the whole config is in %s",
-        *(args.config_file, cfg.MODEL.DEVICE, torch.__version__, cfg.SEED, folder),
+        *(args.config_file, cfg.MODEL.DEVICE, torch.__version__, cfg.SEED, cfg.OUTPUT_DIR),
     )
     seed_all_rng(cfg.SEED + comm.get_rank())
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
-    return cfg
 
 
 def evaluate_only(cfg: CfgNode) -> None:
@@ -115,25 +135,62 @@ def evaluate_only(cfg: CfgNode) -> None:
     check_expected_results(cfg, evaluate_weights(cfg, build_model(alone)))
 
 
+def train(cfg: CfgNode, args: argparse.Namespace, is_drawn: bool) -> None:
+    """Trains, alone in OUTPUT_DIR."""
+    with ExitStack() as stack:
+        with writable_folder(cfg):
+            stack.enter_context(run_lock(cfg.OUTPUT_DIR))
+        start_logs(cfg)
+        if is_drawn and args.resume:
+            cfg.SEED = seed_of_checkpoint(cfg)
+        start_generators(cfg, args)
+        prepare_text_bank(cfg)
+        with memory_advice(training_advice(cfg)):
+            trainer = UDATrainer(cfg)
+            trainer.resume_or_load(args.resume)
+            trainer.train()
+        check_expected_results(cfg, trainer.results)
+
+
 def main(args: argparse.Namespace) -> None:
     """Runs in every process."""
-    cfg = setup(args)
-    if args.eval_only:
-        evaluate_only(cfg)
+    cfg, is_drawn = read_config(args)
+    if not args.eval_only:
+        train(cfg, args, is_drawn)
         return
-    prepare_text_bank(cfg)
-    with memory_advice(training_advice(cfg)):
-        trainer = UDATrainer(cfg)
-        trainer.resume_or_load(args.resume)
-        trainer.train()
-    check_expected_results(cfg, trainer.results)
+    start_logs(cfg)
+    start_generators(cfg, args)
+    evaluate_only(cfg)
+
+
+class FlagsAnywhere(argparse.ArgumentParser):
+    """Takes flags before, between and after the keys and values of the config."""
+
+    def parse_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Keys and values come as ``opts``; a flag that is unknown ends the program."""
+        found, found.opts = self.parse_known_args(args, namespace)
+        unknown = [part for part in found.opts if part.startswith("--")]
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    """detectron2's usual flags."""
-    parser = default_argument_parser()
-    # its default is a fixed port, which a second run on the machine could not open
-    parser.set_defaults(dist_url="auto")
+    """detectron2's flags."""
+    parser = FlagsAnywhere(
+        usage="%(prog)s --config-file FILE [--eval-only] [--resume] [--num-gpus N] [KEY VALUE ...]"
+    )
+    add = parser.add_argument
+    add("--config-file", default="", metavar="FILE", help="what to train or evaluate")
+    add("--resume", action="store_true", help="go on from the newest checkpoint of OUTPUT_DIR")
+    add("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS or the newest checkpoint")
+    add("--num-gpus", type=int, default=1, metavar="N", help="processes on this machine")
+    add("--num-machines", type=int, default=1, metavar="N", help="machines in the job")
+    add("--machine-rank", type=int, default=0, metavar="N", help="number of this one, from 0")
+    # a fixed port could not be opened by a second run on the machine
+    add("--dist-url", default="auto", metavar="URL", help="where processes meet: tcp://HOST:PORT")
     return parser
 
 

@@ -24,6 +24,7 @@ from .datasets import datasets_named, target_images
 from .layouts import DatasetDict
 from .mappers import RequiredClass, SourceMapper, TargetMapper, TestMapper
 from .rare_class import RareClassSampler, build_rare_class_sampler
+from .worker_signals import leave_signals_to_parent
 
 _PREFETCH = 4  # batches that a worker prepares ahead
 _SOURCE, _TARGET = 0, 1  # what tells the random streams of the two domains apart
@@ -237,6 +238,7 @@ def _as_it_is(batch: Any) -> Any:
 def _init_worker(worker_id: int) -> None:
     # torch limits its threads in workers itself; OpenCV's would take cores from the training step
     cv2.setNumThreads(0)
+    leave_signals_to_parent()
 
 
 def _generator(seed: int, domain: int, k: int) -> Generator:

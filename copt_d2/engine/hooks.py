@@ -1,28 +1,19 @@
 """What happens around a training step."""
 
 import itertools
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.engine import HookBase
-from detectron2.engine.hooks import PeriodicWriter
-from detectron2.utils.events import (
-    CommonMetricPrinter,
-    EventWriter,
-    JSONWriter,
-    TensorboardXWriter,
-)
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from ..data import build_uda_train_loader
 from ..evaluation.pictures import colour_map
-from ..files import replace_text
+from .metrics import is_due
 from .processes import average_over_processes
 from .random_state import kept_random_state
 
@@ -37,13 +28,8 @@ class TeacherUpdate(HookBase):
             model.teacher.update(model.student, self.trainer.iter)
 
 
-def is_due(done: int, max_iter: int, periods: Sequence[int]) -> bool:
-    """Whether ``done`` steps are a multiple of one of ``periods`` (0 = none), or all steps."""
-    return done == max_iter or any(period > 0 and done % period == 0 for period in periods)
-
-
 class Periodic(HookBase):
-    """Calls a function after every ``period`` steps and after the last one."""
+    """Calls a function after every ``period`` steps (0: never) and after the last one."""
 
     def __init__(self, period: int, function: Callable[[], None]) -> None:
         self.period = period
@@ -53,34 +39,6 @@ class Periodic(HookBase):
         """Counts steps from 1."""
         if is_due(self.trainer.iter + 1, self.trainer.max_iter, [self.period]):
             self.function()
-
-
-def build_writers(folder: str, max_iter: int, start: int) -> list[EventWriter]:
-    """The log's lines, metrics.json and TensorBoard, for a run that goes on at ``start``."""
-    return [
-        CommonMetricPrinter(max_iter),
-        JSONWriter(str(Path(folder) / "metrics.json")),
-        # what a killed run has shown beyond its last checkpoint is hidden
-        TensorboardXWriter(folder, purge_step=start),
-    ]
-
-
-class WriteEvents(PeriodicWriter):
-    """Writes after all steps that have something to say, so that a kill loses no line of them."""
-
-    def __init__(self, writers: Sequence[EventWriter], periods: Sequence[int]) -> None:
-        """Args:
-        writers: of metrics.json, TensorBoard, the log.
-        periods: of losses and of evaluations, in steps.
-        """
-        super().__init__(list(writers))
-        self.periods = periods
-
-    def after_step(self) -> None:
-        """Counts steps from 1."""
-        if is_due(self.trainer.iter + 1, self.trainer.max_iter, self.periods):
-            for writer in self._writers:
-                writer.write()
 
 
 class PreciseBN(HookBase):
@@ -157,24 +115,3 @@ class ImageLogger(HookBase):
         if self.trainer.model.teacher is not None:
             labels = self._teacher_labels(target.images)
             self._put("target_pseudo_labels", target.images[0], labels[0])
-
-
-def drop_later_lines(lines: Sequence[str], start: int) -> list[str]:
-    """Lines of a metrics.json that a run resumed at iteration ``start`` will not write again."""
-    kept = []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:  # a kill can cut the last line
-            continue
-        if entry.get("iteration", -1) < start:
-            kept.append(line)
-    return kept
-
-
-def cut_metrics(path: Path, start: int) -> None:
-    """Removes from a metrics.json what a run resumed at iteration ``start`` writes again."""
-    if not path.exists():
-        return
-    kept = drop_later_lines(path.read_text().splitlines(), start)
-    replace_text(path, "".join(line + "\n" for line in kept))

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.queues import SimpleQueue
 from typing import Any
 
@@ -21,24 +21,28 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from ..errors import InputError
 from .memory import is_out_of_memory, memory_line
+from .stop_signals import FORWARDED_WITHIN, StopSignals, Terminated
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 INTERRUPTED = 130  # as shells report a program that Ctrl-C has ended
 PATIENCE = 3.0  # seconds until torchrun has ended the other processes
 
 
-def _say(message: str) -> None:
-    """One line on standard error."""
-    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+def _say(line: str, status: int) -> None:
+    """One line on standard error. ``status``: with which the process will end."""
+    print(line, file=sys.stderr, flush=True)
 
 
-def _say_once(message: str) -> None:
+def _say_once(line: str, status: int) -> None:
     """Under torchrun several processes may have found the same mistake: rank 0 says it, and the
-    others only if nobody has ended them meanwhile, that is, if rank 0 has found nothing.
+    others only if nobody has ended them meanwhile, that is, if rank 0 has found nothing. A signal
+    that rank 0 has not got ends it soon.
     """
     if int(os.environ["RANK"]) > 0:
+        if status != 1:
+            return
         time.sleep(PATIENCE)
-    _say(message)
+    _say(line, status)
 
 
 def _thread_hook(problem: threading.ExceptHookArgs) -> None:
@@ -84,20 +88,26 @@ def _line_of(error: Exception) -> str | None:
     return memory_line(error) if is_out_of_memory(error) else None
 
 
-def _exit_with_line(say: Callable[[str], None], main: Callable[..., None], *args: Any) -> None:
-    """Runs ``main``; what a user can mend ends in one line and exit status 1."""
+def _exit_with_line(
+    say: Callable[[str, int], None], main: Callable[..., None], *args: Any, patience: float = 0.0
+) -> None:
+    """Runs ``main``; what a user can mend ends in one line and exit status 1, SIGTERM and SIGHUP in
+    one line and their status. ``patience`` as of `StopSignals`.
+    """
     try:
-        with _told_once():
+        with _told_once(), StopSignals(patience) as signals, signals.at_once():
             main(*args)
-        return
+    except Terminated as ended:
+        say(ended.line, ended.code)
+        raise
     except Exception as error:
         line = _line_of(error)
         if line is None:
             raise
-        say(line)
+        say(f"error: {' '.join(line.splitlines())}", 1)
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             atexit.register(_forget_unwritten)
-    sys.exit(1)
+        sys.exit(1)
 
 
 def _share_cores(processes: int) -> None:
@@ -109,7 +119,20 @@ def _share_cores(processes: int) -> None:
 def _worker(messages: SimpleQueue, processes: int, main: Callable[..., None], *args: Any) -> None:
     """A process that ``launch`` has started; its parent says what goes wrong, once for all."""
     _share_cores(processes)
-    _exit_with_line(messages.put, main, *args)
+
+    def say(line: str, status: int) -> None:
+        messages.put((line, status))
+
+    _exit_with_line(say, main, *args, patience=FORWARDED_WITHIN)
+
+
+def _wait_for_torchrun(main: Callable[..., None], *args: Any) -> None:
+    """If a connection breaks, another process has ended; torchrun will end this one in a moment."""
+    try:
+        main(*args)
+    except RuntimeError:
+        time.sleep(PATIENCE)
+        raise
 
 
 def _join_torchrun(main: Callable[..., None], args: tuple[Any, ...]) -> None:
@@ -117,8 +140,9 @@ def _join_torchrun(main: Callable[..., None], args: tuple[Any, ...]) -> None:
     has_gpu = torch.cuda.is_available()
     if has_gpu and local_processes > torch.cuda.device_count():
         _say_once(
-            f"torchrun starts {local_processes} processes here, but this machine has "
-            f"{torch.cuda.device_count()} GPUs: lower --nproc-per-node"
+            f"error: torchrun starts {local_processes} processes here, but this machine has "
+            f"{torch.cuda.device_count()} GPUs: lower --nproc-per-node",
+            status=1,
         )
         sys.exit(1)
     if has_gpu:
@@ -127,9 +151,16 @@ def _join_torchrun(main: Callable[..., None], args: tuple[Any, ...]) -> None:
     try:
         comm.create_local_process_group(local_processes)
         _share_cores(local_processes)
-        _exit_with_line(_say_once, main, *args)
+        job = (_wait_for_torchrun, main, *args)
+        _exit_with_line(_say_once, *job, patience=FORWARDED_WITHIN)
     finally:
         dist.destroy_process_group()
+
+
+def _pass_on(number: int) -> None:
+    for process in multiprocessing.active_children():
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
 
 def _start_processes(
@@ -140,15 +171,21 @@ def _start_processes(
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
     messages = multiprocessing.get_context("spawn").SimpleQueue()
     try:
-        detectron2_launch(_worker, processes, args=(messages, processes, main, *args), **job)
+        with StopSignals(first=_pass_on) as signals:
+            detectron2_launch(_worker, processes, args=(messages, processes, main, *args), **job)
     except (ProcessExitedException, ProcessRaisedException) as error:
         # a process that lost its connection to one with a message has an error of its own
         if not messages.empty():
-            _say(messages.get())
-            sys.exit(1)
+            line, status = messages.get()
+            _say(line, status)
+            sys.exit(status)
+        if signals.number:  # before the processes could say anything
+            ended = Terminated(signals.number)
+            _say(ended.line, ended.code)
+            raise ended from error
         if isinstance(error, ProcessRaisedException):
             raise
-        _say(f"{error.msg}; go on with --resume")
+        _say(f"error: {error.msg}; go on with --resume", 1)
         sys.exit(1)
     except KeyboardInterrupt:
         for process in multiprocessing.active_children():

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.engine import TrainerBase, hooks
+from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
@@ -24,19 +25,13 @@ from ..solver import build_lr_scheduler, build_optimizer
 from .backward import back_propagate
 from .checkpointing import TrainingCheckpointer
 from .evaluate import evaluate
-from .hooks import (
-    ImageLogger,
-    Periodic,
-    PreciseBN,
-    TeacherUpdate,
-    WriteEvents,
-    build_writers,
-    cut_metrics,
-)
+from .hooks import ImageLogger, Periodic, PreciseBN, TeacherUpdate
+from .metrics import WriteEvents, build_writers, cut_metrics, values_of_step
 from .processes import average_gradients, broadcast_model
 from .random_state import kept_random_state, restore_random_state
 from .recent_losses import RecentLosses
 from .run_state import RunState, broken_tensors
+from .stop_signals import FORWARDED_WITHIN, StopSignals, Terminated
 from .student_weights import load_student_weights
 
 logger = logging.getLogger("copt_d2.trainer")
@@ -59,25 +54,35 @@ class UDATrainer(TrainerBase):
         self.results: OrderedDict[str, dict[str, float]] = OrderedDict()
         self.recent = RecentLosses(self.model.device)
         self.state = RunState(cfg, self.model, self.optimizer, self.scheduler, self.recent)
+        self.stop = StopSignals(FORWARDED_WITHIN if comm.get_world_size() > 1 else 0)
+        self._stop_asked = 0  # the signal that any of several processes has got
+        self._saved = 0  # steps after which there is a checkpoint
+        self._events: WriteEvents | None = None
         self._resumed_random: dict[str, Any] | None = None
+        self._unwritten: dict[str, float] | None = None
 
     def _build_hooks(self) -> list[hooks.HookBase]:
-        """In the order in which they run: a checkpoint comes after all that its step has logged."""
+        """In the order in which they run: a checkpoint comes after all that its step has logged,
+        but the one before an evaluation, which holds what will be logged with the scores.
+        """
         solver = self.cfg.SOLVER
         built = [
             TeacherUpdate(),
             hooks.IterationTimer(),
             hooks.LRScheduler(self.optimizer, self.scheduler),
             Periodic(solver.LOG_PERIOD, self._log_losses),
-            hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._save_and_evaluate),
         ]
         if comm.is_main_process():
             built.append(ImageLogger(solver.IMAGE_PERIOD, self.cfg.DATASETS.TRAIN[0]))
+        built.append(Periodic(self.cfg.TEST.EVAL_PERIOD, self._save_and_evaluate))
+        if comm.is_main_process():
             writers = build_writers(self.cfg.OUTPUT_DIR, self.max_iter, self.start_iter)
-            built.append(WriteEvents(writers, [solver.LOG_PERIOD, self.cfg.TEST.EVAL_PERIOD]))
+            self._events = WriteEvents(writers, [solver.LOG_PERIOD, self.cfg.TEST.EVAL_PERIOD])
+            built.append(self._events)
         if self.cfg.TEST.PRECISE_BN.ENABLED:
             built.append(PreciseBN(self.cfg.TEST.PRECISE_BN.NUM_ITER))
-        return [*built, Periodic(solver.CHECKPOINT_PERIOD, self.save_checkpoint)]
+        saving = Periodic(solver.CHECKPOINT_PERIOD, self.save_checkpoint)
+        return [*built, saving, Periodic(1, self._stop_if_asked)]
 
     # state
 
@@ -86,7 +91,8 @@ class UDATrainer(TrainerBase):
         state = self.checkpointer.load_latest() if resume else None
         if state is not None:
             self.state.restore(state)
-            self.start_iter = state["iteration"]
+            self.start_iter = self._saved = state["iteration"]
+            self._unwritten = state.get("unwritten")
         elif resume:
             logger.warning("--resume: no checkpoint in %s, starting anew", self.cfg.OUTPUT_DIR)
         if state is None and self.cfg.MODEL.WEIGHTS:
@@ -108,8 +114,15 @@ class UDATrainer(TrainerBase):
         if self.model.teacher is not None:
             self.model.teacher.network.load_state_dict(self.model.student.state_dict())
 
-    def save_checkpoint(self) -> None:
-        """Everything that the rest of the run depends on."""
+    def save_checkpoint(self, unwritten: dict[str, float] | None = None) -> None:
+        """Everything that the rest of the run depends on, once after each step.
+
+        Args:
+            unwritten: values of this step whose line waits for the scores of its evaluation.
+        """
+        done = self.iter + 1
+        if self._saved == done:
+            return
         state = self.state.shared()
         broken = broken_tensors(state["model"])
         if broken:  # a finite loss can have an infinite gradient; the good weights must stay
@@ -117,7 +130,10 @@ class UDATrainer(TrainerBase):
                 f"{broken[0]} and {len(broken) - 1} more tensors of the model have become NaN or "
                 "infinite"
             )
-        self.checkpointer.save(state, self.state.own(), self.iter + 1)
+        if unwritten is not None:
+            state["unwritten"] = unwritten
+        self.checkpointer.save(state, self.state.own(), done)
+        self._saved = done
 
     def _failure(self, what: str) -> InputError:
         return InputError(
@@ -130,31 +146,60 @@ class UDATrainer(TrainerBase):
     def train(self) -> None:
         """Runs to MAX_ITER. Unlike detectron2's loop it leaves reporting of errors to the
         caller.
+
+        Raises:
+            Terminated: after SIGTERM or SIGHUP, when the step is done and in a checkpoint.
         """
-        if comm.is_main_process():
-            self.checkpointer.remove_unfinished()
-            cut_metrics(Path(self.cfg.OUTPUT_DIR) / "metrics.json", self.start_iter)
+        is_written = self._drop_what_comes_later()  # before the writers open these files
         self.register_hooks(self._build_hooks())
         self.model.train()
         # closed at once, also after an error: garbage collection takes 5 seconds a worker
-        batches = closing(self._batches())
-        with batches as self._data, EventStorage(self.start_iter) as self.storage:
-            self.before_train()
-            for iteration in range(self.start_iter, self.max_iter):
-                self.iter = iteration
-                self.before_step()
-                self.run_step()
-                self.after_step()
-            self.iter = self.max_iter
-            if comm.is_main_process():
-                self.checkpointer.link_final(self.max_iter)
-            self.after_train()
+        with self.stop, closing(self._batches()) as self._data:
+            if self._unwritten is not None and not is_written:
+                self._catch_up(self._unwritten)
+            with EventStorage(self.start_iter) as self.storage:
+                self.before_train()
+                for iteration in range(self.start_iter, self.max_iter):
+                    self.iter = iteration
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                self.iter = self.storage.iter = self.max_iter
+                if comm.is_main_process():
+                    self.checkpointer.link_final(self.max_iter)
+                self._evaluate_and_note()
+                self.after_train()
+
+    def _drop_what_comes_later(self) -> bool:
+        """Brings the folder back to the start iteration.
+
+        Returns:
+            whether metrics.json has a line of the last step before it.
+        """
+        is_written = False
+        if comm.is_main_process():
+            self.checkpointer.remove_unfinished()
+            is_written = cut_metrics(Path(self.cfg.OUTPUT_DIR) / "metrics.json", self.start_iter)
+        return comm.all_gather(is_written)[0]
+
+    def _catch_up(self, unwritten: dict[str, float]) -> None:
+        """Does the evaluation that the end of an earlier process cut off, and writes the line of
+        its step.
+        """
+        self.iter = self.start_iter - 1
+        with EventStorage(self.iter) as self.storage:
+            self.storage.put_scalars(**unwritten, smoothing_hint=False)
+            if self.cfg.TEST.EVAL_PERIOD > 0:
+                self._evaluate_and_note()
+            if self._events is not None:
+                self._events.write()
 
     def _batches(self) -> Generator[dict[str, list[dict[str, Any]]], None, None]:
         """Batches from the start iteration on; the first one brings the generators to their
         resumed state.
         """
-        with kept_random_state():  # whatever it finds in a cache or makes anew
+        # whatever it finds in a cache or makes anew, which can take long
+        with self.stop.at_once(), kept_random_state():
             loader = build_uda_train_loader(self.cfg, self.start_iter)
         batches = iter(loader)
         first = next(batches)
@@ -172,7 +217,7 @@ class UDATrainer(TrainerBase):
         self.last_batch = self.model.preprocess(data)
         self.optimizer.zero_grad()
         losses = back_propagate(self.phases(), self.cfg.SOLVER.BACKWARD)
-        self._check_finite(losses)
+        self._check(losses)
         average_gradients(self.model)
         self.optimizer.step()
 
@@ -187,16 +232,29 @@ class UDATrainer(TrainerBase):
                 return
             yield phase
 
-    def _check_finite(self, losses: dict[str, Tensor]) -> None:
-        """Stops all processes before the step if a loss of any of them is not finite."""
-        broken = (~self.recent.add(losses).isfinite()).float()
+    def _check(self, losses: dict[str, Tensor]) -> None:
+        """Stops all processes before the step if a loss of any of them is not finite, and lets
+        them agree on the step after which they stop.
+        """
+        flags = (~self.recent.add(losses).isfinite()).float()
         if comm.get_world_size() > 1:
-            dist.all_reduce(broken, op=dist.ReduceOp.MAX)
-        if not broken.any():
+            flags = torch.cat([flags, flags.new_full((1,), self.stop.number)])
+            dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        values = flags.tolist()
+        self._stop_asked = int(values.pop()) if comm.get_world_size() > 1 else 0
+        names = [name for name, flag in zip(losses, values, strict=True) if flag]
+        if not names:
             return
-        names = [name for name, flag in zip(losses, broken.tolist(), strict=True) if flag]
         phases = sorted({name.split("_")[1] for name in names})
         raise self._failure(f"{', '.join(names)} in phase {', '.join(phases)} is NaN or infinite")
+
+    def _stop_if_asked(self) -> None:
+        number = self._stop_asked if comm.get_world_size() > 1 else self.stop.number
+        if number:
+            self.save_checkpoint()
+            done = self.iter + 1
+            path = self.checkpointer.path(done)
+            raise Terminated(number, f"after step {done} of {self.max_iter}, which {path} holds")
 
     def _log_losses(self) -> None:
         """Means over the steps since the last call, and over the processes."""
@@ -212,16 +270,24 @@ class UDATrainer(TrainerBase):
         scalars = {**means, **extra, "total_loss": total}
         self.storage.put_scalars(**scalars, smoothing_hint=False)  # they are means already
 
-    def _save_and_evaluate(self) -> OrderedDict[str, dict[str, float]]:
+    def _save_and_evaluate(self) -> None:
         """During training a checkpoint comes first: an evaluation can take long."""
-        if self.iter < self.max_iter:
-            self.save_checkpoint()
-        return self.evaluate()
+        if self.iter + 1 == self.max_iter:  # the last one comes after the training
+            return
+        self.save_checkpoint(values_of_step(self.storage))
+        self._stop_if_asked()
+        self._evaluate_and_note()
+
+    def _evaluate_and_note(self) -> None:
+        results = flatten_results_dict(self.evaluate())
+        self.storage.put_scalars(**results, smoothing_hint=False)
+        comm.synchronize()  # the processes may not have taken equally long
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
         """Scores of the student on DATASETS.TEST; also kept as ``results``."""
         done = min(self.iter + 1, self.max_iter)
         checkpoint = str(self.checkpointer.path(done))
-        with kept_random_state():  # whether a resumed run evaluates once more changes nothing
+        # whether a resumed run evaluates once more changes nothing
+        with self.stop.at_once(), kept_random_state():
             self.results = evaluate(self.cfg, self.model, done, checkpoint)
         return self.results

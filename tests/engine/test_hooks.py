@@ -1,12 +1,10 @@
-import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 from detectron2.modeling import build_model
-from detectron2.utils.events import EventWriter
 
-from copt_d2.engine.hooks import ImageLogger, Periodic, TeacherUpdate, WriteEvents, cut_metrics
+from copt_d2.engine.hooks import ImageLogger, Periodic, TeacherUpdate
 from copt_d2.engine.random_state import random_state
 from copt_d2.structures import DomainBatch
 
@@ -30,18 +28,6 @@ def test_periods_count_from_the_first_step_of_the_whole_run(period, start, expec
     hook = Periodic(period, lambda: calls.append(hook.trainer.iter + 1))
     run_steps(hook, 7 - start, start)
     assert calls == expected
-
-
-def test_losses_and_evaluations_are_written_at_once():
-    calls = []
-
-    class Writer(EventWriter):
-        def write(self):
-            calls.append(hook.trainer.iter + 1)
-
-    hook = WriteEvents([Writer()], [4, 5, 0])
-    run_steps(hook, 11)
-    assert calls == [4, 5, 8, 10, 11]
 
 
 def test_teacher_moves_before_each_step():
@@ -76,16 +62,3 @@ def test_pictures_leave_the_model_and_the_generators_as_they_were(tiny_cfg):
     # the right half of the source picture has the colours of its labels
     colour = torch.tensor(hook.palette[int(source.labels[0, 5, 7])])
     assert torch.equal(torch.from_numpy(pictures["source"][:, 5, 96 + 7]).long(), colour)
-
-
-def test_metrics_that_are_written_again_go(tmp_path):
-    path = tmp_path / "metrics.json"
-    lines = [json.dumps({"iteration": n, "loss": 0.5 * n}) for n in (9, 19, 29)]
-    path.write_text("\n".join([*lines, '{"iteration": 39, "lo']))  # a kill cut the last line
-    cut_metrics(path, 29)
-    assert path.read_text() == f"{lines[0]}\n{lines[1]}\n"
-    cut_metrics(path, 0)
-    assert path.read_text() == ""
-    assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
-    cut_metrics(tmp_path / "none.json", 0)
-    assert not (tmp_path / "none.json").exists()

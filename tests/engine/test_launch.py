@@ -129,10 +129,10 @@ def test_other_ranks_of_torchrun_wait_before_they_speak(capsys, monkeypatch):
     waited = []
     monkeypatch.setattr("time.sleep", waited.append)
     monkeypatch.setenv("RANK", "0")
-    _say_once("a mistake")
+    _say_once("error: a mistake", 1)
     assert waited == []
     monkeypatch.setenv("RANK", "1")
-    _say_once("a mistake")
+    _say_once("error: a mistake", 1)
     assert len(waited) == 1
     assert waited[0] >= 1
     assert capsys.readouterr().err == "error: a mistake\n" * 2

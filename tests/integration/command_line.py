@@ -24,3 +24,5 @@ SMALL = {
     "TEST.PICTURES": 0,
     "TEST.EXPECTED_RESULTS": [],
 }
+# evaluations after steps 5 and 8; checkpoints come after 3, 6 and 8, pictures after 3 and 6
+EVALUATED = {"TEST__EVAL_PERIOD": 5}

@@ -41,3 +41,21 @@ def metrics(output):
     lines = (Path(output) / "metrics.json").read_text().splitlines()
     entries = [json.loads(line) for line in lines]
     return [{k: v for k, v in entry.items() if k not in TIMES} for entry in entries]
+
+
+def record(output, name="camvid_day_val"):
+    """An evaluation record without the folder of its run and the time."""
+    fields = json.loads((output / "evaluation" / f"{name}.json").read_text())
+    fields["weights"] = {k: v for k, v in fields["weights"].items() if k != "path"}
+    del fields["checkpoint"]
+    return fields
+
+
+def assert_same_run(output, whole):
+    """Weights, optimizer, teacher, bank and generators at the end; every line and record."""
+    assert differences(final_state(output), final_state(whole)) == []
+    assert metrics(output) == metrics(whole)
+    records = sorted(path.stem for path in (whole / "evaluation").glob("*.json"))
+    assert records == sorted(path.stem for path in (output / "evaluation").glob("*.json"))
+    for name in records:
+        assert record(output, name) == record(whole, name)

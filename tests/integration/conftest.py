@@ -12,7 +12,7 @@ import in_process
 import pytest
 import torch
 from camvid_drawings import draw_camvid
-from command_line import SMALL, SMOKE
+from command_line import EVALUATED, SMALL, SMOKE
 from detectron2.utils.logger import setup_logger
 from safetensors.torch import save_file
 
@@ -134,6 +134,17 @@ def own_data(camvid, tmp_path, monkeypatch):
     shutil.copytree(camvid, tmp_path / "sets")
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "sets"))
     return tmp_path / "sets" / "camvid"
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(arguments, camvid, cache, tmp_path_factory):
+    """Output folder of a run of 8 steps, evaluated after 5 and 8; not to be changed."""
+    output = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DETECTRON2_DATASETS", str(camvid))
+        patch.setenv("COPT_D2_CACHE", str(cache))
+        in_process.train_net.run(arguments(output, **EVALUATED))
+    return output
 
 
 @pytest.fixture(scope="module")
