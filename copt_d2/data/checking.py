@@ -13,7 +13,7 @@ from .datasets import SPLITS, Split
 from .layouts import DatasetDict, is_absent, list_files
 from .parallel import map_in_threads
 from .prepare import DATASET_SPLITS, layout_in, read_train_id_map, train_id_file
-from .reading import read_image, read_train_ids, require_equal_sizes
+from .reading import read_image, read_pair
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,11 @@ def check_split(name: str, split: Split, own_folder: Path, jobs: int) -> SplitRe
 
 def _check_image(entry: DatasetDict, table: ndarray, num_classes: int) -> bool:
     # whether there is a train-id map
-    size = read_image(entry["file_name"]).shape[:2]
     label = entry.get("sem_seg_file_name")
     if label is None:
+        read_image(entry["file_name"])
         return False
-    train_ids = read_train_ids(label, table)
-    require_equal_sizes(entry["file_name"], size, label, train_ids.shape)
+    _, train_ids = read_pair(entry["file_name"], label, table)
     path = Path(train_id_file(label))
     if not path.is_file():
         return False

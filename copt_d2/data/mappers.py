@@ -16,7 +16,7 @@ from .geometry import CropRule, Geometry, Size, resized_size
 from .label_spaces import IGNORE_INDEX
 from .layouts import DatasetDict
 from .photometric import photometric_distortion
-from .reading import read_image, read_train_ids, require_equal_sizes
+from .reading import MAX_BITS, read_image, read_pair
 
 _REDRAWS = 10
 
@@ -72,13 +72,14 @@ class SourceMapper:
         """Reads both files once and draws a crop.
 
         Args:
-            dataset_dict: ``file_name``, ``sem_seg_file_name`` and, of several sets, ``dataset``.
+            dataset_dict: ``file_name``, ``sem_seg_file_name``, of several sets ``dataset``, and of
+                16-bit images ``bit_depth``.
             rng: where all choices come from.
             required: a crop without it is redrawn at most 10 times, the last is taken.
         Returns:
             ``image`` (3, h, w) uint8 RGB, ``sem_seg`` (h, w) uint8 train ids, ``file_name``.
         Raises:
-            InputError: if a file is missing, damaged, or the two sizes differ.
+            InputError: if a file is missing, damaged, or the two do not fit.
         """
         image, labels = self._read(dataset_dict)
         for _ in range(_REDRAWS + 1):
@@ -99,10 +100,7 @@ class SourceMapper:
         if label_file is None:
             raise InputError(f"source image {file_name} has no label file: see DATASETS.TRAIN")
         name = dataset_dict.get("dataset", next(iter(self.label_tables)))
-        image = read_image(file_name)
-        labels = read_train_ids(label_file, self.label_tables[name])
-        require_equal_sizes(file_name, image.shape[:2], label_file, labels.shape)
-        return image, labels
+        return read_pair(file_name, label_file, self.label_tables[name], _bits(dataset_dict))
 
     def _draw(self, rng: Generator, labels: ndarray) -> tuple[Geometry, ndarray, ndarray]:
         # geometry, (h, w) train ids of the crop, (256,) pixels of each train id in it
@@ -133,7 +131,7 @@ class TargetMapper:
 
     Args:
         rule: resize, crop and flip.
-        margins: untrusted border (top, bottom, left, right) in pixels of the stored image.
+        margins: untrusted border (top, bottom, left, right) in pixels of the image as read.
     """
 
     @configurable
@@ -160,7 +158,7 @@ class TargetMapper:
         Raises:
             InputError: if the image is missing or damaged.
         """
-        image = read_image(dataset_dict["file_name"])
+        image = read_image(dataset_dict["file_name"], _bits(dataset_dict))
         stored = image.shape[:2]
         size = self.rule.draw_size(rng, stored)
         box = self.rule.draw_box(rng, size)
@@ -208,7 +206,7 @@ class TestMapper:
         Raises:
             InputError: if the image is missing or damaged.
         """
-        image = read_image(dataset_dict["file_name"])
+        image = read_image(dataset_dict["file_name"], _bits(dataset_dict))
         stored = image.shape[:2]
         size = resized_size(stored, self.resize)
         geometry = Geometry(stored, size, (0, size[0], 0, size[1]), flip=False)
@@ -252,6 +250,10 @@ def _resize_box(cfg: CfgNode, key: str) -> tuple[int, ...]:
     if len(box) not in (0, 2) or any(side < 1 for side in box):
         raise InputError(f"INPUT.{key} is {box}; needed are width and height in pixels, or ()")
     return box
+
+
+def _bits(dataset_dict: DatasetDict) -> int:
+    return dataset_dict.get("bit_depth", MAX_BITS)
 
 
 def _label_table(name: str) -> ndarray:

@@ -82,12 +82,12 @@ def _prepare_image(entry: DatasetDict, table: ndarray, num_classes: int) -> tupl
     # pixels of each class, and whether the map was written
     image, label = entry["file_name"], entry["sem_seg_file_name"]
     size = image_size(image)
+    require_equal_sizes(image, size, label, image_size(label, "label file"))
     path = Path(train_id_file(label))
     train_ids = read_train_id_map(path, num_classes) if path.is_file() else None
     written = train_ids is None or train_ids.shape != size
     if written:
         train_ids = read_train_ids(label, table)
-        require_equal_sizes(image, size, label, train_ids.shape)
         replace_bytes(path, _encode(train_ids))
     return np.bincount(train_ids.ravel(), minlength=256)[:num_classes], written
 

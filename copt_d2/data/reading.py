@@ -1,150 +1,244 @@
-"""Image and label files -> arrays."""
+"""Image and label files -> arrays.
 
-import io
+One rule for EXIF orientations, wherever files are read, measured, prepared or checked: a picture is
+what a viewer shows. An image and its labels must then be of one size; where their orientations
+differ and the sizes cannot show which pixels the labels belong to, the pair is refused.
+"""
+
+import mmap
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy import ndarray
-from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
-from .label_spaces import UNKNOWN
+from .decoding import decode_photograph, decode_samples
+from .geometry import Size
+from .headers import DamagedFileError, Header, WrongKindError, parse_header
+from .label_spaces import IGNORE_INDEX, UNKNOWN
+from .layouts import DatasetDict
 
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-_PNG_16_BIT_RGB = b"\x10\x02"  # bit depth and colour type in the header
-_PNG_KIND = slice(24, 26)  # their place in the file
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+MAX_BITS = 16
+_READ_ERRORS = (OSError, DamagedFileError, WrongKindError)
+_LISTED = 5  # values in a message
+# orientation -> whether rows and columns change places, then steps along rows and columns
+_TURNS = {
+    **{1: (False, 1, 1), 2: (False, 1, -1), 3: (False, -1, -1), 4: (False, -1, 1)},
+    **{5: (True, 1, 1), 6: (True, 1, -1), 7: (True, -1, -1), 8: (True, -1, 1)},
+}
 
 
-def read_image(path: str | Path) -> ndarray:
-    """Reads a photograph.
+def read_image(path: str | Path, bit_depth: int = MAX_BITS) -> ndarray:
+    """Reads a photograph, upright.
 
+    Args:
+        path: PNG, JPEG, TIFF, WebP, BMP or GIF; told by content.
+        bit_depth: of the camera, 8..16: how many bits of a file with 16 are used. Its upper 8 are
+            kept. Other files are read as they are.
     Returns:
         (H, W, 3) uint8 RGB.
     Raises:
-        InputError: if the file is missing, no image, or truncated.
+        InputError: if the file is missing, no image, or damaged, or holds more than ``bit_depth``.
     """
-    data = _read_bytes("image", path)
-    image = None if _is_cut(data) else _decode(data, cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"image {path} cannot be decoded, or is cut off: fetch it again")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return _read_photograph(path, bit_depth)[1]
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of an image or label file; reads its header only.
+def read_samples(path: str | Path) -> ndarray:
+    """The same without a loss of levels: (H, W, 3), uint16 of a file with 16 bits, else uint8."""
+    return _decoded("image", path, decode_photograph)[1]
 
+
+def read_header(path: str | Path, kind: str = "image") -> Header:
+    """What stands before the pixels of an image or label file; reads no more than that.
+
+    Args:
+        path: of the file.
+        kind: "image" or "label file", for messages.
     Raises:
         InputError: if the file is missing or no image.
     """
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise InputError(f"image {path} does not exist") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(
-            f"image {path} cannot be decoded ({_reason(error)}): fetch it again"
-        ) from None
+        with open(path, "rb") as file:
+            if not file.seek(0, 2):
+                return parse_header(b"")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return parse_header(data)
+    except _READ_ERRORS as error:
+        raise _input_error(kind, path, error) from None
+
+
+def image_size(path: str | Path, kind: str = "image") -> Size:
+    """Height and width of an image or label file as it is read; arguments and errors as of
+    `read_header`.
+    """
+    return read_header(path, kind).shown_size
 
 
 def require_equal_sizes(
     image_file: str, image: tuple[int, ...], label_file: str, labels: tuple[int, ...]
 ) -> None:
-    """Compares the sizes (height, width) of an image and its labels.
+    """Whether an image and its labels show the same: their sizes (height, width) as read, and their
+    EXIF orientations, for which the beginnings of both files are read.
 
     Raises:
         InputError: if they differ.
     """
-    if image != labels:
-        raise InputError(
-            f"image {image_file} is {image[1]}x{image[0]} but its label file {label_file} is "
-            f"{labels[1]}x{labels[0]}: fetch both again, or move both out of the data set"
-        )
+    image_header, label_header = read_header(image_file), read_header(label_file, "label file")
+    _require_fit((image_file, image_header, image), (label_file, label_header, labels))
+
+
+def read_pair(
+    image_file: str, label_file: str, table: ndarray, bit_depth: int = MAX_BITS
+) -> tuple[ndarray, ndarray]:
+    """An image as `read_image` and its labels as `read_train_ids` give them, which fit.
+
+    Raises:
+        InputError: as they do, or if the two do not show the same.
+    """
+    image_header, image = _read_photograph(image_file, bit_depth)
+    label_header, train_ids = _read_labels(label_file, table)
+    _require_fit(
+        (image_file, image_header, image.shape[:2]), (label_file, label_header, train_ids.shape)
+    )
+    return image, train_ids
 
 
 def read_train_ids(path: str | Path, table: ndarray) -> ndarray:
     """Reads a label file and maps its values to train ids.
 
     Args:
-        path: 8-bit PNG, grey or with a palette; of a palette the index counts, never the colour.
-            Or SYNTHIA's 16-bit RGB PNG, whose red channel counts; what exceeds 8 bits there is
-            ignored.
+        path: PNG of one channel, grey or with a palette, or an 8- or 16-bit TIFF or an 8-bit
+            BMP; samples count as they are stored, of a palette the index, never the colour. Or
+            SYNTHIA's 16-bit RGB PNG, whose red channel counts; where the table has no unknown
+            values, what exceeds 8 bits there is ignored.
         table: (256,) uint8, stored value -> train id, 255 = ignored, 254 = not of this data set.
     Returns:
         (H, W) uint8 train ids.
     Raises:
-        InputError: if the file is missing, no such PNG, truncated, or holds values that its data
-            set does not have.
+        InputError: if the file is missing, damaged or of another kind (say, compressed with loss),
+            or holds values that its data set does not have.
     """
-    data = _read_bytes("label file", path)
-    if _is_cut(data):
-        raise _undecodable_label(path, "its end is missing")
-    is_16_bit_rgb = data.startswith(_PNG_START) and data[_PNG_KIND] == _PNG_16_BIT_RGB
-    values = _red_channel(path, data) if is_16_bit_rgb else _single_channel(path, data)
-    train_ids = cv2.LUT(values, table)
-    unknown = train_ids == UNKNOWN
+    return _read_labels(path, table)[1]
+
+
+def label_reader(entries: Iterable[DatasetDict], table: ndarray) -> Callable[[str], ndarray]:
+    """A function from the label files of a data set to their train ids, which refuses those that do
+    not fit their image.
+    """
+    images = {entry["sem_seg_file_name"]: entry["file_name"] for entry in entries}
+
+    def read(label_file: str) -> ndarray:
+        header, train_ids = _read_labels(label_file, table)
+        image = read_header(images[label_file])
+        _require_fit(
+            (images[label_file], image, image.shown_size), (label_file, header, train_ids.shape)
+        )
+        return train_ids
+
+    return read
+
+
+def _read_photograph(path: str | Path, bit_depth: int) -> tuple[Header, ndarray]:
+    header, image = _decoded("image", path, decode_photograph)
+    if image.dtype == np.uint16:
+        image = _upper_bits(path, image, bit_depth)
+    return header, image
+
+
+def _upper_bits(path: str | Path, image: ndarray, bit_depth: int) -> ndarray:
+    largest = int(image.max())
+    if largest >> bit_depth:
+        raise InputError(
+            f"image {path} holds the value {largest}, more than the {bit_depth} bits of its data "
+            "set: set INPUT.BIT_DEPTH to the bits of the camera (8 to 16)"
+        )
+    return (image >> (bit_depth - 8)).astype(np.uint8)
+
+
+def _read_labels(path: str | Path, table: ndarray) -> tuple[Header, ndarray]:
+    header, samples = _decoded("label file", path, decode_samples)
+    if samples.dtype == np.uint8:
+        train_ids = cv2.LUT(samples, table)
+        unknown = train_ids == UNKNOWN
+    else:
+        train_ids = cv2.LUT(np.minimum(samples, IGNORE_INDEX).astype(np.uint8), table)
+        unknown = train_ids == UNKNOWN
+        if not header.is_16_bit_rgb or (table == UNKNOWN).any():
+            unknown |= samples > IGNORE_INDEX
     if unknown.any():
-        found = ", ".join(str(value) for value in np.unique(values[unknown])[:5])
         raise InputError(
-            f"label file {path} holds values that are no label ids of its data set ({found}): "
-            "fetch it again"
+            f"label file {path} holds values that its data set does not know: "
+            f"{_counted(samples[unknown])}; known are {_ranges(table != UNKNOWN)}: correct the "
+            "file, or the table of its label space"
         )
-    return train_ids
+    return header, train_ids
 
 
-def _red_channel(path: str | Path, data: bytes) -> ndarray:
-    # PIL would keep the upper 8 of the 16 bits, which are 0
-    pixels = _decode(data, cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise _undecodable_label(path, "16-bit PNG")
-    return np.minimum(pixels[..., 2], 255).astype(np.uint8)  # OpenCV's order is blue, green, red
+def _counted(values: ndarray) -> str:
+    # the most frequent ones
+    found, counts = np.unique(values, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    listed = [f"{found[i]} ({counts[i]} pixels)" for i in order[:_LISTED]]
+    more = len(found) - len(listed)
+    return ", ".join(listed) + (f" and {more} more values" if more else "")
 
 
-def _single_channel(path: str | Path, data: bytes) -> ndarray:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            mode, values = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:  # what PIL raises on damaged files
-        raise _undecodable_label(path, _reason(error)) from None
-    if mode not in ("L", "P"):
+def _ranges(known: ndarray) -> str:
+    steps = np.diff(np.concatenate([[0], known.astype(np.int8), [0]]))
+    spans = zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1) - 1, strict=True)
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans) or "none"
+
+
+def _require_fit(
+    image: tuple[str, Header, tuple[int, ...]], labels: tuple[str, Header, tuple[int, ...]]
+) -> None:
+    # each: file, header, size as read
+    (image_file, image_header, size), (label_file, label_header, label_size) = image, labels
+    turns = image_header.orientation, label_header.orientation
+    # of a picture on its side, the size shows that its labels were drawn upright
+    is_shown = 1 in turns and max(turns) >= 5 and size[0] != size[1]
+    if size == label_size and (turns[0] == turns[1] or is_shown):
+        return
+    if turns[0] != turns[1] and label_header.size in (image_header.size, image_header.shown_size):
         raise InputError(
-            f"label file {path} is of PIL mode {mode}; needed is an 8-bit PNG with one channel, "
-            "or SYNTHIA's with three of 16 bits"
+            f"image {image_file} and its label file {label_file} have the EXIF orientations "
+            f"{turns[0]} and {turns[1]}, so that their pixels may not belong together: if the "
+            "labels were drawn on the upright picture, save it upright, else only remove its tag"
         )
-    return values
-
-
-def _reason(error: Exception) -> str:
-    # of a file that is no image, PIL names what it read once more
-    return "no image" if isinstance(error, UnidentifiedImageError) else str(error)
-
-
-def _undecodable_label(path: str | Path, reason: str) -> InputError:
-    return InputError(
-        f"label file {path} cannot be decoded, or is cut off ({reason}): fetch it again"
+    raise InputError(
+        f"image {image_file} is {size[1]}x{size[0]} but its label file {label_file} is "
+        f"{label_size[1]}x{label_size[0]}: restore the wrong one, or move both out of the data set"
     )
 
 
-def _read_bytes(kind: str, path: str | Path) -> bytes:
+def _decoded(
+    kind: str, path: str | Path, decode: Callable[[bytes], tuple[Header, ndarray]]
+) -> tuple[Header, ndarray]:
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{kind} {path} cannot be read: {error.strerror}") from None
+        data = Path(path).read_bytes()
+        header, pixels = decode(data)
+    except _READ_ERRORS as error:
+        raise _input_error(kind, path, error) from None
+    return header, _turned(pixels, header.orientation)
 
 
-def _is_cut(data: bytes) -> bool:
-    # Decoders may print lines of their own on such files, and some OpenCV versions fill the
-    # missing part of a JPEG with grey. A JPEG's scan never holds the end marker.
-    if data.startswith(_PNG_START):
-        return data.rfind(_PNG_END) < 0
-    return data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
+def _turned(pixels: ndarray, orientation: int) -> ndarray:
+    if orientation == 1:
+        return pixels
+    transposed, down, right = _TURNS[orientation]
+    if transposed:
+        pixels = pixels.swapaxes(0, 1)
+    return np.ascontiguousarray(pixels[::down, ::right])
 
 
-def _decode(data: bytes, flags: int) -> ndarray | None:
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # an empty file
-        return None
+def _input_error(kind: str, path: str | Path, error: Exception) -> InputError:
+    if isinstance(error, WrongKindError):
+        return InputError(f"{kind} {path} {error}")
+    if isinstance(error, DamagedFileError):
+        return InputError(
+            f"{kind} {path} cannot be decoded ({error}): restore the file, or remove it from its "
+            "data set"
+        )
+    return InputError(f"{kind} {path} cannot be read: {error.strerror}")

@@ -25,7 +25,7 @@ from ..data.label_spaces import (
     CITYSCAPES_CLASSES,
     CITYSCAPES_IDS,
 )
-from ..data.reading import read_image, read_train_ids
+from ..data.reading import label_reader, read_image, read_train_ids
 from ..errors import InputError
 from ..evaluation import Exporter, IoUEvaluator
 from ..evaluation.arg_max import predicted_classes
@@ -104,7 +104,7 @@ def _build_scorer(cfg: CfgNode, name: str) -> IoUEvaluator:
     is_cityscapes = tuple(metadata.stuff_classes) == CITYSCAPES_CLASSES
     return IoUEvaluator(
         name,
-        sem_seg_loading_fn=lambda file: read_train_ids(file, table),
+        sem_seg_loading_fn=label_reader(DatasetCatalog.get(name), table),
         classes=cfg.TEST.CLASSES,
         subsets=CITYSCAPES_SUBSETS if is_cityscapes else {},
     )

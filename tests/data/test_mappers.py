@@ -8,7 +8,7 @@ from PIL import Image
 
 from copt_d2.data import SourceMapper, TargetMapper, TestMapper
 from copt_d2.data.mappers import RequiredClass
-from copt_d2.data.reading import read_image, read_train_ids
+from copt_d2.data.reading import read_image
 from copt_d2.errors import InputError
 
 IDENTITY = np.arange(256, dtype=np.uint8)
@@ -123,12 +123,9 @@ def test_required_class_redraws_the_crop(cfg, folder):
 def test_files_are_opened_once_a_sample(cfg, folder, monkeypatch):
     entry = pair(folder, np.full((19, 27), 3))
     calls = []
+    read_bytes = Path.read_bytes
     monkeypatch.setattr(
-        "copt_d2.data.mappers.read_image", lambda path: calls.append(path) or read_image(path)
-    )
-    monkeypatch.setattr(
-        "copt_d2.data.mappers.read_train_ids",
-        lambda path, table: calls.append(path) or read_train_ids(path, table),
+        Path, "read_bytes", lambda path: calls.append(str(path)) or read_bytes(path)
     )
     monkeypatch.setattr(
         "copt_d2.data.mappers.photometric_distortion",
