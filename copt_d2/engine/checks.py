@@ -11,6 +11,7 @@ from ..data.label_spaces import CITYSCAPES_CLASSES
 from ..errors import InputError
 from ..evaluation.export import check_format_names, check_formats_fit
 from ..modeling.networks.hrda import GRID
+from .adaptation import check_trusted_pixels
 from .class_checks import check_class_names
 from .config_keys import check_keys
 from .config_values import check_values
@@ -119,7 +120,7 @@ def _check_dataset(cfg: CfgNode, key: str, name: str) -> None:
             f"{classes} classes"
         )
     if key.endswith("TARGET"):
-        target_images(name)  # says what is missing
+        check_trusted_pixels(cfg, name, target_images(name))  # which says what is missing
         return
     files = DatasetCatalog.get(name)
     if key.endswith("TEST"):

@@ -22,6 +22,7 @@ from ..data import build_uda_train_loader
 from ..errors import InputError
 from ..files import replace_text
 from ..solver import build_lr_scheduler, build_optimizer
+from .adaptation import AdaptationWatch
 from .backward import back_propagate
 from .checkpointing import TrainingCheckpointer
 from .evaluate import evaluate
@@ -73,6 +74,7 @@ class UDATrainer(TrainerBase):
             Periodic(solver.LOG_PERIOD, self._log_losses),
         ]
         if comm.is_main_process():
+            built.append(AdaptationWatch(self.cfg))
             built.append(ImageLogger(solver.IMAGE_PERIOD, self.cfg.DATASETS.TRAIN[0]))
         built.append(Periodic(self.cfg.TEST.EVAL_PERIOD, self._save_and_evaluate))
         if comm.is_main_process():
