@@ -100,7 +100,8 @@ def named_values(stored: Mapping[Any, Any], what: str) -> dict[str, Any]:
         raise InputError(f"{what} holds nothing")
     for key in stored:
         if not isinstance(key, str):
-            raise InputError(f"{what} holds the key {key!r:.60}, which is no text")
+            shown = f"{key!r:.60}" if isinstance(key, (int, float, bytes)) else in_words(key)
+            raise InputError(f"{what} holds the key {shown}, which is no text")
     return dict(stored)
 
 

@@ -55,7 +55,8 @@ def test_a_layer_may_have_the_name_of_a_wrapper():
         ({"model": {"state_dict": "a.pth"}}, "x.pth holds a str under 'state_dict'"),
         ({3: torch.ones(1)}, "x.pth holds the key 3, which is no text"),
         ({"model": {"a": 1, b"b": 2}}, "x.pth holds the key b'b', which is no text"),
-        ({("a", "b"): 1}, r"x.pth holds the key ('a', 'b'), which is no text"),
+        ({("a", "b"): 1}, "x.pth holds the key a tuple, which is no text"),
+        ({None: 1}, "x.pth holds the key None, which is no text"),
     ],
 )
 def test_what_are_no_names(stored, words):

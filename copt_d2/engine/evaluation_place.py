@@ -157,7 +157,7 @@ def _changed_settings(file: Path, cfg: CfgNode) -> list[str]:
     """Which of them differ from those of a config file; [] without a readable one."""
     try:
         earlier = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return []
     before = dict(dotted_values(earlier)) if isinstance(earlier, dict) else {}
     now = _settings(cfg)
@@ -168,7 +168,7 @@ def _read(path: Path) -> dict[str, Any]:
     """An evaluation record; a damaged one is as good as none."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         return {}
     if not isinstance(record, dict) or not isinstance(record.get("weights", {}), dict):
         return {}

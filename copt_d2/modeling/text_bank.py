@@ -59,7 +59,7 @@ def _read(path: Path) -> tuple[Tensor, list[str | list[str]]]:
             for entry in names:
                 synonyms_of(entry, "class_names")
             return file.get_tensor("text_embeddings"), names
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         # one line, whatever the library's message is like
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable text bank ({reason}); {_remedy(path)}") from error

@@ -105,7 +105,8 @@ def build_bank(
     Returns:
         (K, D) float32 on the CPU.
     Raises:
-        InputError: without classes or templates, or for an empty class name.
+        InputError: without classes or templates, for an empty class name, or for an embedding that
+            is not finite.
     """
     return build_bank_of(BankRecipe(class_names, [[list(templates)]]), encoder)
 
@@ -121,7 +122,9 @@ def build_bank_of(recipe: BankRecipe, encoder: TextEncoder) -> Tensor:
     places = [[[place[text] for text in one] for one in lists] for lists in groups]
 
     def embed(name: str) -> Tensor:
-        embeddings = encoder.encode([fill_template(text, name) for text in templates]).float()
+        prompts = [fill_template(text, name) for text in templates]
+        embeddings = encoder.encode(prompts).float()
+        _check_finite(embeddings, prompts, encoder.id)
         if recipe.normalize:
             embeddings = normalize(embeddings, dim=1)
         domains = [_mean([embeddings[one].mean(dim=0) for one in lists]) for lists in places]
@@ -129,6 +132,15 @@ def build_bank_of(recipe: BankRecipe, encoder: TextEncoder) -> Tensor:
 
     progress = tqdm(classes, desc=f"text bank, {encoder.id}", unit="class")
     return torch.stack([_mean([embed(name) for name in synonyms]) for synonyms in progress])
+
+
+def _check_finite(embeddings: Tensor, prompts: Sequence[str], encoder: str) -> None:
+    for prompt, row in zip(prompts, embeddings, strict=True):
+        if not row.isfinite().all():
+            raise InputError(
+                f"{encoder} gives NaN or infinity for the prompt '{prompt:.60}': set "
+                "MODEL.COPT.ENCODER_DTYPE to float32, or use another MODEL.COPT.ENCODER"
+            )
 
 
 def _mean(rows: list[Tensor]) -> Tensor:

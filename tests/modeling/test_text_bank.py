@@ -127,3 +127,11 @@ def test_no_text_encoder_is_needed(path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)  # importing it raises
     reloaded = importlib.reload(text_bank)
     assert reloaded.load_text_bank(write(path, torch.eye(3, 5)), NAMES).shape == (3, 5)
+
+
+def test_names_that_are_nested_too_deep(tmp_path):
+    path = tmp_path / "bank.safetensors"
+    save_file({"text_embeddings": torch.randn(2, 4)}, path, {"class_names": "[" * 100_000})
+    with pytest.raises(InputError, match=r"not a readable text bank \(maximum recursion") as raised:
+        load_text_bank(path, ["a", "b"])
+    assert "\n" not in str(raised.value)

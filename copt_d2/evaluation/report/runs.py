@@ -185,7 +185,7 @@ def _is_foreign(record: Mapping[str, Any], folder: Path, config: Config) -> bool
 def _read_config(path: Path) -> Config:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is damaged ({reason}): run the evaluation again") from error
     if not isinstance(content, dict):
@@ -204,7 +204,7 @@ def _dotted(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): evaluate the run again") from error
     problem = _problem_of(record)
     if problem:

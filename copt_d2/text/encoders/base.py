@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import InputError
 
@@ -98,6 +99,27 @@ def check_lengths(
                 f"the prompt '{prompt[:60]}...' has {length} tokens, {encoder} reads {limit}; "
                 "shorten the template or the class name"
             )
+
+
+def frozen(model: nn.Module, source: str | Path) -> nn.Module:
+    """A loaded encoder, ready to encode.
+
+    Args:
+        model: weights that lie elsewhere until they are used (device meta) are not looked at.
+        source: its file or folder, for the message.
+    Raises:
+        InputError: naming the first tensor that holds NaN or infinity.
+    """
+    for name, value in model.named_parameters():
+        # 8-bit floats know no infinity, and torch no `isfinite` of them
+        if not value.is_floating_point() or value.element_size() == 1 or value.is_meta:
+            continue
+        if not value.isfinite().all():
+            raise InputError(
+                f"{source}: {name} holds NaN or infinity; see MODEL.COPT.ENCODER and "
+                "ENCODER_WEIGHTS"
+            )
+    return model.eval().requires_grad_(False)
 
 
 def one_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from .base import UNREADABLE, EncoderOptions, check_lengths, one_line
+from .base import UNREADABLE, EncoderOptions, check_lengths, frozen, one_line
 from .weights import find_weights
 
 
@@ -70,8 +70,8 @@ class CausalLMEncoder:
         device = self._options.device
         kinds = {"dtype": getattr(torch, self._options.dtype)}
         if device == "auto":
-            return self._load(AutoModel, device_map="auto", **kinds).eval().requires_grad_(False)
-        return self._load(AutoModel, **kinds).to(device).eval().requires_grad_(False)
+            return frozen(self._load(AutoModel, device_map="auto", **kinds), self._weights.path)
+        return frozen(self._load(AutoModel, **kinds).to(device), self._weights.path)
 
     def _load(self, kind: Any, **arguments: Any) -> Any:
         try:

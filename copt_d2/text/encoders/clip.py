@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from .base import UNREADABLE, EncoderOptions, check_lengths, one_line
+from .base import UNREADABLE, EncoderOptions, check_lengths, frozen, one_line
 from .weights import Weights, find_weights
 
 CONFIG_FILE = "open_clip_config.json"
@@ -130,7 +130,7 @@ class ClipEncoder:
                 f"{self._file}: cannot be read as open_clip's '{self._architecture}' "
                 f"({one_line(error)}); see MODEL.COPT.ENCODER and ENCODER_WEIGHTS"
             ) from error
-        return model.eval().requires_grad_(False)
+        return frozen(model, self._file)
 
 
 def _is_torchscript(file: Path) -> bool:

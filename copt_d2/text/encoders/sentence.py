@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ...errors import InputError
-from .base import UNREADABLE, EncoderOptions, check_lengths, one_line
+from .base import UNREADABLE, EncoderOptions, check_lengths, frozen, one_line
 from .weights import find_weights
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class SentenceEncoder:
             ) from error
         modules = [module for module in packaged if type(module).__name__ != "Normalize"]
         model = SentenceTransformer(modules=modules, device=self._device, local_files_only=True)
-        return model.eval().requires_grad_(False)
+        return frozen(model, self._path)
 
 
 class MiniLMEncoder(SentenceEncoder):
