@@ -9,6 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..errors import InputError
+from .class_statistics import read_statistics, statistics_in
 from .datasets import SPLITS, Split
 from .layouts import DatasetDict, is_absent, list_files
 from .parallel import map_in_threads
@@ -75,26 +76,46 @@ def check_split(name: str, split: Split, own_folder: Path, jobs: int) -> SplitRe
     """Decodes the files of one split; arguments and errors as of `check_dataset`."""
     entries = list_files(*layout_in(own_folder, split.layout))
     table = np.array(split.label_space.table, np.uint8)
-    work = partial(_check_image, table=table, num_classes=len(split.label_space.classes))
-    maps = map_in_threads(work, entries, jobs, f"checking {name}")
+    num_classes = len(split.label_space.classes)
+    work = partial(_check_image, table=table, num_classes=num_classes)
+    checked = map_in_threads(work, entries, jobs, f"checking {name}")
+    stats_file = statistics_in(own_folder) if split.prepared else None
+    if stats_file is not None:
+        labels = [entry["sem_seg_file_name"] for entry in entries]
+        _require_counts(stats_file, labels, np.stack([pixels for pixels, _ in checked]))
     images = Counter(entry.get("condition") for entry in entries)
-    return SplitReport(name, dict(images), split.layout.labels is not None, sum(maps))
+    maps = sum(has_map for _, has_map in checked)
+    return SplitReport(name, dict(images), split.layout.labels is not None, maps)
 
 
-def _check_image(entry: DatasetDict, table: ndarray, num_classes: int) -> bool:
-    # whether there is a train-id map
+def _require_counts(stats_file: Path, label_files: list[str], pixels: ndarray) -> None:
+    # (M, K) counted now
+    read = read_statistics(stats_file, label_files, pixels.shape[1])
+    wrong = np.flatnonzero((read != pixels).any(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"{stats_file} does not hold the pixels of each class in {label_files[wrong[0]]}: "
+            "prepare the data set again, or remove the file"
+        )
+
+
+def _check_image(
+    entry: DatasetDict, table: ndarray, num_classes: int
+) -> tuple[ndarray | None, bool]:
+    # pixels of each class, and whether there is a train-id map
     label = entry.get("sem_seg_file_name")
     if label is None:
         read_image(entry["file_name"])
-        return False
+        return None, False
     _, train_ids = read_pair(entry["file_name"], label, table)
+    pixels = np.bincount(train_ids.ravel(), minlength=256)[:num_classes]
     path = Path(train_id_file(label))
     if not path.is_file():
-        return False
+        return pixels, False
     stored = read_train_id_map(path, num_classes)
     if stored is None or not np.array_equal(stored, train_ids):
         raise InputError(
             f"train-id map {path} does not show the classes of {label}: remove it and prepare the "
             "data set again"
         )
-    return True
+    return pixels, True

@@ -1,6 +1,7 @@
 """Train-id maps and class statistics of a source data set, as files of the DAFormer family."""
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from numpy import ndarray
 
 from ..errors import InputError
 from ..files import replace_bytes
+from .caching import file_state
 from .class_statistics import STATISTICS_FILES
 from .datasets import SPLITS, Split
 from .label_spaces import train_id_table
 from .layouts import DatasetDict, Layout, list_files
+from .made_of import is_map_current, map_text, with_text, write_made_of
 from .parallel import map_in_threads
 from .reading import image_size, read_train_ids, require_equal_sizes
 
@@ -56,8 +59,8 @@ def train_id_file(label_file: str) -> str:
 def prepare_source(split: Split, own_folder: Path, jobs: int) -> tuple[int, int]:
     """Writes the train-id map of each label file, then the three files of class statistics.
 
-    Maps that are there are kept, so that a stopped run goes on where it was. Pixels are counted at
-    stored size.
+    Maps that are there are kept, so that a stopped run goes on where it was, unless their label
+    file has changed since. Pixels are counted at stored size.
 
     Args:
         split: a labelled split.
@@ -73,23 +76,37 @@ def prepare_source(split: Split, own_folder: Path, jobs: int) -> tuple[int, int]
     table = np.array(split.label_space.table, np.uint8)
     work = partial(_prepare_image, table=table, num_classes=len(split.label_space.classes))
     done = map_in_threads(work, entries, jobs, "writing train-id maps")
-    files = [train_id_file(entry["sem_seg_file_name"]) for entry in entries]
-    write_statistics(own_folder, files, [counts for counts, _ in done])
-    return len(entries), sum(written for _, written in done)
+    labels = [entry["sem_seg_file_name"] for entry in entries]
+    write_statistics(
+        own_folder, [train_id_file(f) for f in labels], [image.pixels for image in done]
+    )
+    states = {file: image.state for file, image in zip(labels, done, strict=True)}
+    write_made_of([own_folder / name for name in STATISTICS_FILES], states, table)
+    return len(entries), sum(image.written for image in done)
 
 
-def _prepare_image(entry: DatasetDict, table: ndarray, num_classes: int) -> tuple[ndarray, bool]:
-    # pixels of each class, and whether the map was written
+@dataclass(frozen=True)
+class _Prepared:
+    # pixels of each class, state of the label file, and whether the map was written
+    pixels: ndarray
+    state: tuple[int, int]
+    written: bool
+
+
+def _prepare_image(entry: DatasetDict, table: ndarray, num_classes: int) -> _Prepared:
     image, label = entry["file_name"], entry["sem_seg_file_name"]
+    state = file_state(label, "label file")
     size = image_size(image)
     require_equal_sizes(image, size, label, image_size(label, "label file"))
     path = Path(train_id_file(label))
-    train_ids = read_train_id_map(path, num_classes) if path.is_file() else None
+    is_current = is_map_current(path, state, table)
+    train_ids = read_train_id_map(path, num_classes) if is_current else None
     written = train_ids is None or train_ids.shape != size
     if written:
         train_ids = read_train_ids(label, table)
-        replace_bytes(path, _encode(train_ids))
-    return np.bincount(train_ids.ravel(), minlength=256)[:num_classes], written
+        replace_bytes(path, with_text(_encode(train_ids), map_text(state, table)))
+    pixels = np.bincount(train_ids.ravel(), minlength=256)[:num_classes]
+    return _Prepared(pixels, state, written)
 
 
 def read_train_id_map(path: Path, num_classes: int) -> ndarray | None:

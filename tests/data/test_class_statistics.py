@@ -1,11 +1,12 @@
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog
 
-from copt_d2.data import class_statistics
+from copt_d2.data import class_statistics, parallel
 from copt_d2.data.class_statistics import class_pixels
 from copt_d2.errors import InputError
 
@@ -184,11 +185,26 @@ def test_label_that_a_users_list_names_but_is_not_there(folder):
 
 
 def test_other_processes_get_the_first_ones_result_or_error(two_images, monkeypatch):
-    monkeypatch.setattr(class_statistics.comm, "is_main_process", lambda: False)
+    monkeypatch.setattr(parallel.comm, "is_main_process", lambda: False)
     sent = [EXPECTED, None]
-    monkeypatch.setattr(class_statistics.comm, "all_gather", lambda own: [sent[0], own])
+    monkeypatch.setattr(parallel.comm, "all_gather", lambda own: [sent[0], own])
     monkeypatch.setattr(class_statistics, "read_train_ids", None)  # not for this process
     assert pixels() is EXPECTED
     sent[0] = InputError("label file x is damaged")
     with pytest.raises(InputError, match="label file x is damaged"):
         pixels()
+
+
+# labels that have changed
+
+
+def test_statistics_without_a_word_on_their_labels_are_read_with_a_line(two_images, caplog):
+    """Released ones: only the times can be compared."""
+    path = two_images.root / "camvid/sample_class_stats.json"
+    path.write_text(GIVEN)
+    assert pixels()[0, 10] == 4000
+    assert caplog.text == ""
+    label = two_images.root / "camvid/trainannot/0016E5_1.png"
+    os.utime(path, ns=(1, label.stat().st_mtime_ns - 1))
+    assert pixels()[0, 10] == 4000
+    assert re.search(r"sample_class_stats.json is older than \S+0016E5_1.png", caplog.text)

@@ -1,6 +1,8 @@
 import json
 import os
+import re
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from detectron2.data import DatasetCatalog
 from PIL import Image
 
 from copt_d2.data import prepare
+from copt_d2.data.checking import check_split
 from copt_d2.data.class_statistics import class_pixels
 from copt_d2.data.datasets import SPLITS
 from copt_d2.data.prepare import prepare_source
@@ -135,6 +138,85 @@ def test_maps_of_the_other_sources(folder, name, label, expected):
     (entry,) = json.loads((root / "sample_class_stats.json").read_text())
     assert entry["file"] == str(root / f"{label}_labelTrainIds.png")
     assert sum(n for c, n in entry.items() if c != "file") == 3
+
+
+# labels that have changed
+
+
+def used(name="gta_sem_seg_train"):
+    pixels = class_pixels(name, DatasetCatalog.get(name), "")
+    return {(int(i), int(c)): int(n) for (i, c), n in np.ndenumerate(pixels) if n}
+
+
+OLD = {(0, 0): 4, (0, 10): 1, (1, 10): 6, (2, 13): 3}
+NEW = {**OLD, (1, 10): 4, (1, 1): 2}
+
+
+def change(folder, keep_time=False):
+    """Two pixels of the second image are sidewalk now."""
+    path = folder.root / "gta/labels/00002.png"
+    before = path.stat()
+    folder.label("gta/labels/00002.png", [[23, 23, 23], [23, 8, 8]])
+    if keep_time:  # an older version comes back, with its own, older time
+        os.utime(path, ns=(before.st_atime_ns - 10**12,) * 2)
+
+
+@pytest.mark.parametrize("keep_time", [False, True])
+def test_changed_labels_are_counted_anew(folder, gta, caplog, keep_time):
+    prepare_source(GTA, gta, jobs=1)
+    assert used() == OLD
+    assert caplog.text == ""
+    change(folder, keep_time)
+    assert used() == NEW
+    assert re.search(r"stats.json does not count: \S+00002.png.* has changed", caplog.text)
+    with pytest.raises(InputError, match=r"00002_labelTrainIds.png does not show the classes of"):
+        check_split("gta_sem_seg_train", GTA, gta, jobs=1)
+    caplog.clear()
+    assert prepare_source(GTA, gta, jobs=1) == (3, 1)
+    assert stored(gta / "labels/00002_labelTrainIds.png") == [[10] * 3, [10, 1, 1]]
+    assert used() == NEW
+    assert caplog.text == ""
+    assert check_split("gta_sem_seg_train", GTA, gta, jobs=1).maps == 3
+
+
+def test_check_looks_at_the_statistics_too(folder, gta):
+    """The maps are gone, so only the statistics tell of the old labels."""
+    prepare_source(GTA, gta, jobs=1)
+    for path in gta.rglob("*_labelTrainIds.png"):
+        path.unlink()
+    change(folder)
+    with pytest.raises(InputError, match=r"stats.json does not hold the pixels .* in \S+00002.png"):
+        check_split("gta_sem_seg_train", GTA, gta, jobs=1)
+
+
+def test_statistics_by_another_table_do_not_count(gta, caplog):
+    swapped = list(GTA.label_space.table)
+    swapped[7], swapped[23] = swapped[23], swapped[7]
+    prepare_source(replace(GTA, label_space=replace(GTA.label_space, table=tuple(swapped))), gta, 1)
+    assert used() == OLD
+    assert "00001.png, or the table" in caplog.text
+    assert prepare_source(GTA, gta, jobs=1) == (3, 3)
+
+
+def test_maps_of_other_programs_are_kept_unless_they_are_older(gta):
+    """Cityscapes' own scripts write them, without a word on their labels."""
+    prepare_source(GTA, gta, jobs=1)
+    paths = [gta / f"labels/0000{i}_labelTrainIds.png" for i in (1, 2)]
+    for path in paths:
+        Image.fromarray(np.array(stored(path), np.uint8)).save(path)
+    label = gta / "labels/00002.png"
+    os.utime(paths[1], ns=(1, label.stat().st_mtime_ns - 1))
+    kept = paths[0].read_bytes()
+    assert prepare_source(GTA, gta, jobs=1) == (3, 1)
+    assert paths[0].read_bytes() == kept
+
+
+def test_statistics_that_another_program_has_written_since_count(gta, caplog):
+    prepare_source(GTA, gta, jobs=1)
+    listed = json.loads((gta / STATISTICS[0]).read_text())
+    listed[1]["10"] = 5
+    (gta / STATISTICS[0]).write_text(json.dumps(listed))
+    assert used()[1, 10] == 5
 
 
 # restart
