@@ -1,6 +1,7 @@
 """Data sets, mappers and loaders. Importing it registers the data sets."""
 
 from .datasets import register_all, register_dataset
+from .description import register_description
 from .loader import build_uda_test_loader, build_uda_train_loader
 from .mappers import SourceMapper, TargetMapper, TestMapper
 
@@ -13,4 +14,5 @@ __all__ = [
     "build_uda_test_loader",
     "build_uda_train_loader",
     "register_dataset",
+    "register_description",
 ]

@@ -50,6 +50,15 @@ def read_samples(path: str | Path) -> ndarray:
     return _decoded("image", path, decode_photograph)[1]
 
 
+def read_label_samples(path: str | Path) -> ndarray:
+    """The values that a label file stores, upright: (H, W) uint8, or uint16 of 16 bits.
+
+    Raises:
+        InputError: if the file is missing, damaged, of several channels or compressed with loss.
+    """
+    return _decoded("label file", path, decode_samples)[1]
+
+
 def read_header(path: str | Path, kind: str = "image") -> Header:
     """What stands before the pixels of an image or label file; reads no more than that.
 

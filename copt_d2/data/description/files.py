@@ -2,6 +2,7 @@
 
 import glob
 import itertools
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from ...errors import InputError
 from .schema import FileSet
+
+logger = logging.getLogger("copt_d2.data")
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ogv")
@@ -168,6 +171,33 @@ def match(images: Sequence[Found], labels: Sequence[Found], where: str) -> Pairs
         [file.path for file in images if file.key not in of_label],
         [file.path for file in labels if file.key not in by_key["images"]],
     )
+
+
+def complete(joined: Pairs, skip_missing: bool, where: str) -> list[tuple[str, str]]:
+    """The pairs; images and labels alone are named.
+
+    Args:
+        joined: of `match`.
+        skip_missing: whether those alone are left out.
+        where: file and key of the description, for messages.
+    Raises:
+        InputError: if there are some and ``skip_missing`` is false.
+    """
+    kinds = {
+        "images without a label": joined.images_alone,
+        "labels without an image": joined.labels_alone,
+    }
+    alone = " and ".join(
+        f"{len(files)} {kind}, such as {files[0]}" for kind, files in kinds.items() if files
+    )
+    if alone and not skip_missing:
+        raise InputError(
+            f"{where}: {alone}, beside {len(joined.pairs)} pairs: add what is missing, or set "
+            "missing: skip"
+        )
+    if alone:
+        logger.warning("%s: left out: %s; %d pairs stay", where, alone, len(joined.pairs))
+    return joined.pairs
 
 
 def _why(images: Sequence[Found], labels: Sequence[Found]) -> str:
