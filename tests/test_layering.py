@@ -110,6 +110,18 @@ def test_imports_go_down(path, module, is_package):
     assert wrong_imports(path.read_text(), module, is_package) == []
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tools").glob("*.py")), ids=lambda path: path.stem)
+def test_tools_import_this_package_before_detectron2(path):
+    """Its import silences a warning of detectron2's that a user cannot help."""
+    imported = [
+        name.partition(".")[0]
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [node.names[0].name])
+    ]
+    assert "detectron2" not in imported[: (*imported, "copt_d2").index("copt_d2")]
+
+
 @pytest.mark.parametrize(
     "path",
     [p for p, m, _ in FILES if inside(m, "copt_d2.modeling")],

@@ -8,11 +8,15 @@ import argparse
 import sys
 from pathlib import Path
 
+import copt_d2  # noqa: F401  isort: skip  (before detectron2, whose warning at import it silences)
+
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from copt_d2.class_names import ClassEntry, synonyms_of
+from copt_d2.data.datasets import require_registered
 from copt_d2.engine import load_config
+from copt_d2.engine.class_checks import check_class_names
 from copt_d2.errors import InputError
 from copt_d2.text import make_text_bank
 from copt_d2.text.similarity import draw_similarity, similarity_table
@@ -55,9 +59,7 @@ def data_set_class_names(cfg: CfgNode) -> list[str]:
     name = cfg.DATASETS.TRAIN[0]
     # `get` would register an unknown name
     if name not in MetadataCatalog or not MetadataCatalog.get(name).get("stuff_classes"):
-        raise InputError(
-            f"DATASETS.TRAIN: the data set '{name}' is not registered with its class names"
-        )
+        require_registered("DATASETS.TRAIN", name)
     return list(MetadataCatalog.get(name).stuff_classes)
 
 
@@ -66,6 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = build_parser().parse_args(arguments)
     try:
         cfg = load_config(args.config_file, args.opts)
+        check_class_names(cfg)
         class_names = config_class_names(cfg)
         picture = Path(args.out).with_suffix(".png")
         if args.show and picture == Path(args.out):

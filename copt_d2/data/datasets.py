@@ -96,6 +96,26 @@ def target_images(name: str) -> list[DatasetDict]:
     return entries
 
 
+def require_registered(key: str, name: str) -> None:
+    """Checks that a data set is registered with class names and a label table.
+
+    Args:
+        key: config key that holds the name, for messages.
+        name: the data set.
+    Raises:
+        InputError: naming those that are, and how to register another one.
+    """
+    # `MetadataCatalog.get` would register an unknown name
+    if name in DatasetCatalog.list() and MetadataCatalog.get(name).get("label_table") is not None:
+        return
+    known = [n for n in DatasetCatalog.list() if MetadataCatalog.get(n).get("label_table")]
+    raise InputError(
+        f"{key}: {name!r} is not registered as a data set with label table; there are "
+        f"{', '.join(sorted(known))}; register your own with copt_d2.data.register_dataset(name, "
+        "files, label_space) in the script that starts the run"
+    )
+
+
 def datasets_named(
     key: str,
     names: tuple[str, ...],
@@ -112,13 +132,8 @@ def datasets_named(
     Raises:
         InputError: if a name is not registered, or files are missing.
     """
-    known = DatasetCatalog.list()
     for name in names:
-        if name not in known:
-            ours = ", ".join(sorted(SPLITS))
-            raise InputError(
-                f"{key} names the unknown data set '{name}'; this project's own are {ours}"
-            )
+        require_registered(key, name)
     return [dict(entry, dataset=name) for name in names for entry in list_images(name)]
 
 

@@ -6,7 +6,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 
-from ..data.datasets import target_images
+from ..data.datasets import require_registered, target_images
 from ..data.label_spaces import CITYSCAPES_CLASSES
 from ..errors import InputError
 from ..evaluation.export import check_format_names, check_formats_fit
@@ -106,13 +106,7 @@ def _check_test_keys(cfg: CfgNode) -> None:
 
 
 def _check_dataset(cfg: CfgNode, key: str, name: str) -> None:
-    known = DatasetCatalog.list()
-    ours = sorted(n for n in known if MetadataCatalog.get(n).get("label_table") is not None)
-    if name not in ours:
-        raise InputError(
-            f"{key}: {name!r} is not registered as a data set with label table; "
-            f"there are {', '.join(ours)}"
-        )
+    require_registered(key, name)
     classes, expected = len(MetadataCatalog.get(name).stuff_classes), cfg.MODEL.SEM_SEG_HEAD
     if classes != expected.NUM_CLASSES:
         raise InputError(

@@ -77,13 +77,13 @@ def template_groups(
     Raises:
         InputError: for a name without a list (names those there are), or when no domain is given.
     """
-    if not source_domains and not target_domains:
-        raise InputError(
-            "MODEL.COPT.SOURCE_DOMAINS and MODEL.COPT.TARGET_DOMAINS are empty: "
-            "name template lists, e.g. ('day',)"
-        )
     hand_crafted = str(path) == HAND_CRAFTED
     lists = {} if hand_crafted else load_template_lists(path)
+    if not source_domains and not target_domains:
+        what = f"template lists, some of {', '.join(lists)}" if lists else "words, such as 'photo'"
+        raise InputError(
+            f"MODEL.COPT.SOURCE_DOMAINS and MODEL.COPT.TARGET_DOMAINS are empty: name {what}"
+        )
     groups = []
     for domains in (source_domains, target_domains):
         if not hand_crafted:

@@ -73,7 +73,8 @@ def test_a_labelled_set_needs_no_labels_as_target(folder):
 
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(
-        InputError, match=r"DATASETS.TRAIN .*'gta_sem_seg_trian'.*gta_sem_seg_train"
+        InputError,
+        match=r"TRAIN: 'gta_sem_seg_trian' is not .* gta_sem_seg_train,.*register_dataset\(name, ",
     ):
         datasets_named("DATASETS.TRAIN", ("gta_sem_seg_trian",))
 

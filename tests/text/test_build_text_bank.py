@@ -89,6 +89,12 @@ def test_class_names_come_from_the_first_source_data_set(tool, text_cfg):
             ["MODEL.COPT.CLASS_NAMES", "[]", "DATASETS.TRAIN", "('no_such_set',)"],
             "'no_such_set' is not registered",
         ),
+        (
+            ["DATASETS.TRAIN", "('camvid_day_train',)", "DATASETS.TEST", "('gta_sem_seg_train',)"],
+            "gta_sem_seg_train in DATASETS.TEST has 19 classes and camvid_day_train in",
+        ),
+        (["MODEL.COPT.CLASS_NAMES", "['road', 'sky', 'Road']"], "'Road' of class 2 are one name"),
+        (["MODEL.COPT.CLASS_NAMES", "['road', 'รถ', 'บ้าน']"], "'รถ', 'บ้าน' are equal"),
     ],
 )
 def test_bad_config_ends_in_one_line(tool, config, tmp_path, overrides, message):

@@ -105,6 +105,9 @@ def test_unknown_domain_lists_the_known_ones():
         domain_templates(("day",), ("noon",))
 
 
-def test_no_domain_at_all_names_the_keys():
-    with pytest.raises(InputError, match=r"SOURCE_DOMAINS.*TARGET_DOMAINS"):
+def test_no_domain_at_all_names_the_keys_and_the_lists():
+    names = "day, dusk, fog, night, rain, real, rendered, snow"
+    with pytest.raises(InputError, match=rf"SOURCE_DOMAINS.*TARGET_DOMAINS are empty.* {names}$"):
         domain_templates((), ())
+    with pytest.raises(InputError, match="are empty: name words, such as 'photo'"):
+        domain_templates((), (), "hand_crafted")
