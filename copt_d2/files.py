@@ -1,8 +1,43 @@
 """Small files that a kill or a full disk must not destroy."""
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Windows opens no folder, and some network file systems flush none
+CANNOT_FLUSH = (
+    *(errno.EACCES, errno.EPERM, errno.EISDIR, errno.EBADF),
+    *(errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP),
+)
+
+
+def flush(descriptor: int) -> None:
+    """Waits until what was written is on the disk, where the file system can do that.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in CANNOT_FLUSH:
+            raise
+
+
+def flush_folder(folder: Path) -> None:
+    """The same for the names of a folder's files."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in CANNOT_FLUSH:
+            raise
+        return
+    try:
+        flush(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def replace_bytes(path: Path, content: bytes) -> None:

@@ -51,6 +51,8 @@ def _faults(path: Path, state: Mapping[str, Any]) -> Iterator[str]:
         fault = look(state[part])
         if fault:
             yield f"{part} {fault}"
+    if not _are_numbers(state.get("unwritten", {})):
+        yield "unwritten holds more than named numbers"
 
 
 def _entry(value: Any, key: str) -> Any:
@@ -107,6 +109,12 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_plain(inner) for inner in value)
     return isinstance(value, PLAIN)
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, Mapping) and all(
+        isinstance(name, str) and isinstance(value, float) for name, value in values.items()
+    )
 
 
 def _of_config(text: Any) -> str:

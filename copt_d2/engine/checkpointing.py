@@ -8,13 +8,14 @@ import shutil
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from detectron2.utils import comm
+from torch import Tensor
 
 from ..errors import InputError
-from ..files import move_to_previous
+from ..files import NO_SPACE, flush, flush_folder, move_to_previous
 from ..weight_files import DAMAGED, load_pickled
 from .checkpoint_contents import check_state
 from .class_checks import check_format, has_known_format
@@ -55,6 +56,48 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+class _Output:
+    """A file for torch.save, which turns an error of the disk into one of its C++ parts."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _storages(state: Any) -> dict[int, int]:
+    """Address -> bytes of what the tensors of a nested state have stored."""
+    if isinstance(state, Tensor):
+        storage = state.untyped_storage()
+        return {storage.data_ptr(): storage.nbytes()}
+    parts = state.values() if isinstance(state, dict) else state
+    if not isinstance(state, (dict, list, tuple)):
+        return {}
+    return {address: size for part in parts for address, size in _storages(part).items()}
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    with open(path, "wb") as file:
+        output = _Output(file)
+        try:
+            torch.save(state, output)
+        except RuntimeError as error:
+            if output.error is None:
+                raise
+            raise output.error from error
+        file.flush()
+        flush(file.fileno())
+
+
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Writes beside the final name, flushes to the disk and renames: the name never holds half a
     file.
@@ -65,23 +108,19 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(temporary, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(state, temporary)
         os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    # torch's zip writer turns a full disk into a RuntimeError
-    except (OSError, RuntimeError) as error:
+        flush_folder(path.parent)
+    except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        advice = f"look at {error.filename or path.parent}"
+        if error.errno in NO_SPACE:
+            needed, free = sum(_storages(state).values()), shutil.disk_usage(path.parent).free
+            advice = f"it needs {needed} bytes, and {free} are free in {path.parent}; free space"
         raise InputError(
-            f"checkpoint {path} cannot be written ({_first_line(error)}): free space in "
-            f"{path.parent} and go on with --resume; earlier checkpoints are intact"
+            f"checkpoint {path} cannot be written ({error.strerror or error}): {advice} and go on "
+            "with --resume; earlier checkpoints are intact"
         ) from error
 
 
@@ -118,9 +157,11 @@ class TrainingCheckpointer:
             full = {**state, "iteration": iteration, "ranks": ranks}
             path = self.path(iteration)
             write_checkpoint(full, path)
-            # a file with a later number is one that a resume has passed over as damaged
-            kept = [file for file in self.files() if file.name <= path.name][: self.keep]
-            for file in set(self.files()) - set(kept):
+            # a file with a later number is one that a resume has passed over as damaged; folders
+            # are not ours
+            files = [file for file in self.files() if not file.is_dir()]
+            kept = [file for file in files if file.name <= path.name][: self.keep]
+            for file in set(files) - set(kept):
                 file.unlink()
         comm.synchronize()
 
@@ -164,18 +205,22 @@ class TrainingCheckpointer:
 
     def link_final(self, iteration: int) -> None:
         """Gives the checkpoint after ``iteration`` steps the second name ``model_final.pth``."""
-        temporary = self.folder / "model_final.pth.tmp"
+        path, final = self.path(iteration), self.folder / "model_final.pth"
+        if final.exists() and final.samefile(path):  # to rename would change nothing
+            return
+        temporary = final.with_name(final.name + ".tmp")
         temporary.unlink(missing_ok=True)
         try:
-            os.link(self.path(iteration), temporary)
+            os.link(path, temporary)
         except OSError:  # a file system without hard links
-            shutil.copyfile(self.path(iteration), temporary)
-        os.replace(temporary, self.folder / "model_final.pth")
+            shutil.copyfile(path, temporary)
+        os.replace(temporary, final)
 
     def remove_unfinished(self) -> None:
         """Removes what a killed process had begun to write."""
         for path in self.folder.glob("model_*.pth.tmp"):
-            path.unlink()
+            if not path.is_dir():
+                path.unlink()
 
     def set_aside_earlier_run(self) -> None:
         """Moves what an earlier run left in the folder to ``previous_<n>``, so that runs do not

@@ -1,7 +1,6 @@
 """Starts one process per device, or joins those that torchrun has started."""
 
 import atexit
-import errno
 import logging
 import multiprocessing
 import os
@@ -20,10 +19,10 @@ from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from ..errors import InputError
+from ..files import NO_SPACE
 from .memory import is_out_of_memory, memory_line
 from .stop_signals import FORWARDED_WITHIN, StopSignals, Terminated
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 INTERRUPTED = 130  # as shells report a program that Ctrl-C has ended
 PATIENCE = 3.0  # seconds until torchrun has ended the other processes
 

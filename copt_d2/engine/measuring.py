@@ -1,8 +1,8 @@
 """What the benchmarks have in common: a clock that waits for the device, the machine in words."""
 
 import platform
-import resource
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -10,6 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from tabulate import tabulate
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,8 +67,11 @@ def describe_machine() -> str:
 
 def describe_memory() -> str:
     """Peak memory of this process so far, on the host and, where there is one, on the GPU."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    text = f"peak RSS {peak:.0f} MiB"
+    text = "peak RSS unknown"
+    if resource is not None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak /= 2**20 if sys.platform == "darwin" else 2**10
+        text = f"peak RSS {peak:.0f} MiB"
     if torch.cuda.is_available():
         text = f"peak GPU memory {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB\n{text}"
     return text

@@ -76,7 +76,7 @@ def run_and_wait_in_step(argv, output, iteration):
     run(argv, output)
 
 
-def run_and_wait_in_evaluation(argv, output):
+def run_and_wait_in_evaluation(argv, output, _iteration=None):
     """Waits in the middle of each evaluation."""
     evaluate = sys.modules["copt_d2.engine.evaluate"]  # the package has a function of that name
     _wait_at(evaluate, "evaluate_dataset", output, lambda *_args: True)

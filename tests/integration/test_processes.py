@@ -13,12 +13,21 @@ import in_process
 import pytest
 import torch
 from command_line import SCRIPT, SMALL, SMOKE
-from comparing import differences, final_state, metrics
+from comparing import assert_same_run, final_state, metrics
 from detectron2.data import MetadataCatalog
+from waiting import wait_for_file, wait_until
 
+from copt_d2.engine.checkpointing import read_checkpoint
 from copt_d2.text import write_bank
 
 pytestmark = pytest.mark.integration
+
+PAIR = {
+    "TEST__EVAL_PERIOD": 2,
+    "SOLVER__LOG_PERIOD": 1,
+    "SOLVER__WARMUP_ITERS": 0,
+    "MODEL__COPT__SYNC_CLASS_FEATURES": False,  # a bank for each process
+}
 
 
 @pytest.fixture
@@ -109,17 +118,26 @@ def pair(start, arguments, port, tmp_path):
     return run
 
 
-def test_pair_of_processes_resumes_exactly(pair, tmp_path):
-    options = {"TEST__EVAL_PERIOD": 2, "SOLVER__LOG_PERIOD": 1, "SOLVER__WARMUP_ITERS": 0}
-    options["MODEL__COPT__SYNC_CLASS_FEATURES"] = False  # a bank for each process
-    main = in_process.train_net.main
-    assert pair(in_process.stop_at_5, tmp_path / "resumed", **options)[0] == [1, 1]
-    assert pair(main, tmp_path / "resumed", "--resume", **options)[0] == [0, 0]
-    assert pair(main, tmp_path / "whole", **options)[0] == [0, 0]
-    state = final_state(tmp_path / "whole")
-    assert differences(final_state(tmp_path / "resumed"), state) == []
-    assert metrics(tmp_path / "resumed") == metrics(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def pair_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("whole_pair")
+
+
+@pytest.fixture
+def whole_pair(pair, pair_folder):
+    """Output folder of a run of two processes that nobody has stopped."""
+    if not (pair_folder / "model_final.pth").exists():
+        assert pair(in_process.train_net.main, pair_folder, **PAIR)[0] == [0, 0]
+    return pair_folder
+
+
+def test_pair_of_processes_resumes_exactly(pair, whole_pair, tmp_path):
+    output = tmp_path / "resumed"
+    assert pair(in_process.stop_at_5, output, **PAIR)[0] == [1, 1]
+    assert pair(in_process.train_net.main, output, "--resume", **PAIR)[0] == [0, 0]
+    assert_same_run(output, whole_pair)
     # the processes have seen different images
+    state = final_state(whole_pair)
     first, second = (rank["buffers"] for rank in state["ranks"])
     bank = "feature_losses.copt.memory_bank"
     assert not torch.equal(first[bank], second[bank])
@@ -141,6 +159,71 @@ def test_batch_that_processes_cannot_share(pair, tmp_path):
     assert errors[0] == [
         "error: SOLVER.IMS_PER_BATCH is 3; it must be a multiple of the 2 processes"
     ]
+
+
+@pytest.fixture
+def waiting_pair(start, arguments, port, tmp_path):
+    """Two processes as torchrun starts them, each in the middle of the same iteration or of an
+    evaluation; ``go_on`` lets them end it, and gives exit statuses and what each has said.
+    """
+
+    def begin(target, output, *flags, **changes):
+        argv = arguments(output, *flags, **changes)
+        said = [f"{tmp_path}/said{rank}" for rank in range(2)]
+        ranks = [
+            start(in_process.join_as_rank, rank, port, target, argv, said[rank], 4)
+            for rank in range(2)
+        ]
+        for rank in range(2):
+            wait_for_file(ranks[rank], f"{said[rank]}.here")
+
+        def go_on():
+            for rank in range(2):
+                Path(f"{said[rank]}.go_on").touch()
+            for process in ranks:
+                process.join(120)
+            errors = [Path(f"{name}.stderr").read_text().splitlines() for name in said]
+            return [process.exitcode for process in ranks], errors
+
+        return ranks, go_on
+
+    return begin
+
+
+@pytest.mark.parametrize("signalled", [[0], [1], [0, 1, 0, 1]], ids=["first", "second", "twice"])
+def test_processes_agree_on_the_step_after_which_they_stop(
+    waiting_pair, pair, whole_pair, tmp_path, signalled
+):
+    """Each gets the signal, too, that torchrun has got and passes on: that one is no second."""
+    output = tmp_path / "run"
+    ranks, go_on = waiting_pair(in_process.run_and_wait_in_step, output, **PAIR)
+    for rank in signalled:
+        os.kill(ranks[rank].pid, signal.SIGTERM)
+        time.sleep(0.1)
+    statuses, errors = go_on()
+    assert statuses == [143, 143]
+    (line,) = errors[0]
+    assert line.startswith("SIGTERM: stopped after step ")
+    assert errors[1] == []
+    stopped = int(line.split()[4])
+    assert stopped in (5, 6)  # the agreement of step 5 may be past
+    assert (output / f"model_000000{stopped}.pth").is_file()
+    assert pair(in_process.train_net.main, output, "--resume", **PAIR)[0] == [0, 0]
+    assert_same_run(output, whole_pair)
+
+
+def test_one_process_alone_is_stopped_in_an_evaluation(waiting_pair, pair, whole_pair, tmp_path):
+    """The other one does not end with a traceback: torchrun will end it in a moment."""
+    output = tmp_path / "run"
+    ranks, go_on = waiting_pair(in_process.run_and_wait_in_evaluation, output, **PAIR)
+    os.kill(ranks[1].pid, signal.SIGTERM)
+    ranks[1].join(60)
+    os.kill(ranks[0].pid, signal.SIGTERM)
+    statuses, errors = go_on()
+    assert statuses == [143, 143]
+    assert errors == [["SIGTERM: stopped; a training goes on with --resume"], []]
+    assert pair(in_process.train_net.main, output, "--resume", **PAIR)[0] == [0, 0]
+    assert_same_run(output, whole_pair)
 
 
 @pytest.mark.slow
@@ -165,25 +248,34 @@ def test_memory_of_one_process_that_does_not_suffice(tmp_path, arguments):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_started_processes(tmp_path, arguments):
-    argv = arguments(tmp_path, "--num-gpus", "2", SOLVER__MAX_ITER=1000, SOLVER__LOG_PERIOD=1)
-    command = [sys.executable, str(SCRIPT), *argv]
+@pytest.mark.parametrize(
+    ("number", "status", "line"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "SIGTERM: stopped after step ")],
+)
+def test_a_signal_to_the_parent_ends_started_processes(tmp_path, arguments, number, status, line):
+    """The parent alone gets it: a terminal or a cluster would tell all."""
+    options = {"SOLVER__MAX_ITER": 1000, "SOLVER__LOG_PERIOD": 1, "SOLVER__CHECKPOINT_PERIOD": 100}
+    command = [sys.executable, str(SCRIPT), *arguments(tmp_path, "--num-gpus", "2", **options)]
     # a shell's background job ignores Ctrl-C, and so would all that it starts
     started = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, **started) as parent:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "model_0000003.pth").exists():
-            assert parent.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        os.kill(parent.pid, signal.SIGINT)  # the parent alone: a terminal would tell all
+        metrics_file = tmp_path / "metrics.json"
+        wait_until(lambda: parent.poll() is not None or metrics_file.exists())
+        wait_until(lambda: parent.poll() is not None or metrics_file.read_bytes().count(b"\n") > 3)
+        os.kill(parent.pid, number)
         said = parent.communicate(timeout=60)[1].decode().splitlines()
-    assert parent.returncode == 130
-    assert said == ["interrupted: a training goes on with --resume"]
-    before = (tmp_path / "metrics.json").stat().st_size
+    assert parent.returncode == status
+    assert len(said) == 1
+    assert said[0].startswith(line)
+    assert said[0].endswith(" a training goes on with --resume")
+    if number == signal.SIGTERM:
+        (path,) = tmp_path.glob("model_0*.pth")
+        assert f"which {path} holds" in said[0]
+        assert len(read_checkpoint(path)["ranks"]) == 2
+    before = metrics_file.stat().st_size
     time.sleep(0.5)
-    assert (tmp_path / "metrics.json").stat().st_size == before
+    assert metrics_file.stat().st_size == before
 
 
 @pytest.mark.slow
