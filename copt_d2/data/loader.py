@@ -6,6 +6,7 @@ run needs only the iteration, and any number of workers or processes gives the s
 
 import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 import cv2
@@ -25,8 +26,12 @@ from .layouts import DatasetDict
 from .mappers import RequiredClass, SourceMapper, TargetMapper, TestMapper
 from .rare_class import RareClassSampler, build_rare_class_sampler
 from .worker_signals import leave_signals_to_parent
+from .workers import batches_of, fitting_prefetch, hand_over, patience, taken_over
 
 _PREFETCH = 4  # batches that a worker prepares ahead
+_PIXEL_BYTES = 4  # of a training image: three channels, and its label or whether it is valid
+# errors that the data sets return as values, so that no worker's traceback is wrapped around them
+_TOLD = (InputError, MemoryError)
 _SOURCE, _TARGET = 0, 1  # what tells the random streams of the two domains apart
 
 Sample = dict[str, Any]
@@ -104,10 +109,13 @@ def build_uda_train_loader(
             f"SOLVER.IMS_PER_BATCH is {total}; it must be a multiple of the {world} processes"
         )
     batches = _TrainBatches(_source_stream(cfg), _target_stream(cfg), total, total // world)
-    return _RaisingLoader(_data_loader(cfg, batches, _CountFrom(start_iteration)))
+    images = (total // world) * (2 if cfg.DATASETS.TARGET else 1)
+    height, width = cfg.INPUT.CROP.SIZE
+    size = images * height * width * _PIXEL_BYTES
+    return _Loader(cfg, batches, _CountFrom(start_iteration), images, size)
 
 
-def build_uda_test_loader(cfg: CfgNode, dataset_name: str) -> "_RaisingLoader":
+def build_uda_test_loader(cfg: CfgNode, dataset_name: str) -> "_Loader":
     """The images of a data set in order, one to a batch, divided among the processes.
 
     Returns:
@@ -116,7 +124,7 @@ def build_uda_test_loader(cfg: CfgNode, dataset_name: str) -> "_RaisingLoader":
         InputError: for a missing data set; while iterating, for damaged files.
     """
     samples = _TestBatches(datasets_named("DATASETS.TEST", (dataset_name,)), TestMapper(cfg))
-    return _RaisingLoader(_data_loader(cfg, samples, InferenceSampler(len(samples))))
+    return _Loader(cfg, samples, InferenceSampler(len(samples)), images=1)
 
 
 def _source_stream(cfg: CfgNode) -> SourceStream:
@@ -163,14 +171,13 @@ class _TrainBatches(Dataset):
         start = iteration * self.total + self.first
         indices = range(start, start + self.per_process)
         try:
-            return {
+            batch = {
                 "source": [self.source[k] for k in indices],
                 "target": [] if self.target is None else [self.target[k] for k in indices],
             }
-        except (
-            InputError
-        ) as error:  # as a value, so that no worker's traceback is wrapped around it
+        except _TOLD as error:
             return error
+        return hand_over(batch)
 
 
 class _TestBatches(Dataset):
@@ -185,9 +192,10 @@ class _TestBatches(Dataset):
 
     def __getitem__(self, position: int) -> list[Sample] | InputError:
         try:
-            return [self.mapper(self.dataset_dicts[position])]
-        except InputError as error:
+            batch = [self.mapper(self.dataset_dicts[position])]
+        except _TOLD as error:
             return error
+        return hand_over(batch)
 
 
 class _CountFrom(Sampler):
@@ -200,35 +208,45 @@ class _CountFrom(Sampler):
         return itertools.count(self.start)
 
 
-class _RaisingLoader:
-    """A loader that raises the `InputError` which its data set returned."""
+class _Loader:
+    """Batches of a data set, whose errors are raised here; no worker is waited for without an end.
 
-    def __init__(self, loader: DataLoader) -> None:
-        self._loader = loader
+    Args:
+        cfg: DATALOADER.NUM_WORKERS is read.
+        batches: its items are batches already, or an error of ``_TOLD``.
+        sampler: chooses them.
+        images: of a batch, for the time that it may take.
+        batch_bytes: of a batch, where that is known beforehand.
+    """
+
+    def __init__(
+        self, cfg: CfgNode, batches: Dataset, sampler: Sampler, images: int, batch_bytes: int = 0
+    ) -> None:
+        workers = cfg.DATALOADER.NUM_WORKERS
+        if workers < 0:
+            raise InputError(f"DATALOADER.NUM_WORKERS is {workers}; it must be 0 or more")
+        self._patience = patience(images, workers)
+        self._loader = DataLoader(
+            batches,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=_init_worker,
+            prefetch_factor=fitting_prefetch(batch_bytes, workers, _PREFETCH) if workers else None,
+            # where `limited` cannot count, such as in a thread
+            timeout=2 * self._patience if workers else 0,
+        )
 
     def __len__(self) -> int:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in self._loader:
-            if isinstance(batch, InputError):
-                raise batch
-            yield batch
-
-
-def _data_loader(cfg: CfgNode, batches: Dataset, sampler: Sampler) -> DataLoader:
-    workers = cfg.DATALOADER.NUM_WORKERS
-    if workers < 0:
-        raise InputError(f"DATALOADER.NUM_WORKERS is {workers}; it must be 0 or more")
-    return DataLoader(
-        batches,
-        batch_size=None,  # the data set's items are batches already
-        sampler=sampler,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        worker_init_fn=_init_worker,
-        prefetch_factor=_PREFETCH if workers else None,
-    )
+        with closing(batches_of(self._loader, self._patience)) as batches:
+            for batch in batches:
+                if isinstance(batch, _TOLD):
+                    raise batch
+                yield taken_over(batch)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -18,6 +18,7 @@ from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
+from ..data.workers import worker_failure
 from ..errors import InputError
 from ..files import NO_SPACE
 from .memory import is_out_of_memory, memory_line
@@ -84,7 +85,9 @@ def _line_of(error: Exception) -> str | None:
             f"nothing more can be written{where}: {error.strerror}; free space on the disk of "
             "OUTPUT_DIR and go on with --resume, earlier checkpoints are intact"
         )
-    return memory_line(error) if is_out_of_memory(error) else None
+    if is_out_of_memory(error):
+        return memory_line(error)
+    return worker_failure(error)  # which comes up wherever the main thread is at that moment
 
 
 def _exit_with_line(

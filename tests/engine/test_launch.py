@@ -72,6 +72,16 @@ def test_too_little_memory(capsys, error):
     assert line.count("\n") == 1
 
 
+def test_a_loader_worker_that_dies_during_a_step(capsys):
+    """torch raises it from a signal handler, wherever the main thread is."""
+    text = "DataLoader worker (pid 7) is killed by signal: Killed. "
+    assert ended(raising(RuntimeError(text))) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("error: a worker process of the loader (pid 7) is killed by signal: Kil")
+    assert line.endswith("a training goes on with --resume\n")
+    assert line.count("\n") == 1
+
+
 def test_full_disk_in_a_thread_waits_for_the_main_thread(capsys):
     """TensorBoard's writer: its error comes up again at the next write."""
 
