@@ -1,8 +1,10 @@
-"""Writes a benchmark of generated street scenes, in the official layouts of its data sets.
+"""Writes generated street scenes: a benchmark in its data sets' layouts, or one labelled data set.
 
 python tools/make_scenes.py --benchmark gta2cs --out datasets
 python tools/make_scenes.py --benchmark cs2acdc --out datasets --target 400 --val 60
+python tools/make_scenes.py --style town --out datasets --source 400 --width 480
 
+With --style, images and labels (PNG, Cityscapes' ids) of one look lie in OUT/scenes_<style>.
 Benchmarks in the same folder, with the same numbers and seed, share what they have in common.
 """
 
@@ -15,19 +17,27 @@ from pathlib import Path
 from tqdm import tqdm
 
 from copt_d2.errors import InputError
-from copt_d2.scenes import BENCHMARKS, plan_benchmark
+from copt_d2.scenes import BENCHMARKS, STYLES, plan_benchmark, plan_scenes
+from copt_d2.scenes.benchmark import Job
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; ``None`` = the process's own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--benchmark", required=True, help=" or ".join(BENCHMARKS))
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--benchmark", help=" or ".join(BENCHMARKS))
+    what.add_argument("--style", help=f"one labelled data set: {', '.join(STYLES)}")
     out = Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
     parser.add_argument("--out", type=Path, default=out, help="folder of the data sets")
-    parser.add_argument("--source", type=int, default=400, help="labelled source scenes")
+    parser.add_argument("--source", type=int, default=400, help="labelled (source) scenes")
     parser.add_argument("--target", type=int, default=400, help="target training scenes")
     parser.add_argument("--val", type=int, default=60, help="validation scenes of the target")
-    parser.add_argument("--width", type=int, default=512, help="pixels; the height is half of it")
+    parser.add_argument(
+        "--width",
+        type=int,
+        default=512,
+        help="pixels; the height is half of it, in a town three quarters",
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
 
@@ -39,7 +49,7 @@ def make_scenes(arguments: argparse.Namespace) -> None:
         InputError: for an argument or a folder that the user can mend.
     """
     try:
-        jobs = plan_benchmark(**vars(arguments))
+        jobs = _plan(arguments)
     except ValueError as error:
         raise InputError(str(error)) from error
     if not jobs:
@@ -50,6 +60,14 @@ def make_scenes(arguments: argparse.Namespace) -> None:
             bar.set_description(job.scenes.folder)
             job.run(bar.update)
     print(f"wrote {', '.join(str(job.root) for job in jobs)}")
+
+
+def _plan(arguments: argparse.Namespace) -> list[Job]:
+    given = vars(arguments)
+    if arguments.style is None:
+        return plan_benchmark(**{name: given[name] for name in given if name != "style"})
+    chosen = ("style", "out", "source", "width", "seed")
+    return plan_scenes(**{name: given[name] for name in chosen})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

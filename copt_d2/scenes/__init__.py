@@ -1,6 +1,14 @@
 """Procedural street scenes in the Cityscapes label space, in the data sets' own on-disk formats."""
 
-from .benchmark import BENCHMARKS, plan_benchmark, write_benchmark
+from .benchmark import BENCHMARKS, plan_benchmark, plan_scenes, write_benchmark
 from .render import render_scene
+from .styles import STYLES
 
-__all__ = ["BENCHMARKS", "plan_benchmark", "render_scene", "write_benchmark"]
+__all__ = [
+    "BENCHMARKS",
+    "STYLES",
+    "plan_benchmark",
+    "plan_scenes",
+    "render_scene",
+    "write_benchmark",
+]

@@ -1,10 +1,11 @@
-"""Whole benchmarks of generated scenes: a labelled source, a target and its validation split."""
+"""Whole data sets of generated scenes: a benchmark's source and target, or one of any look."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .styles import STYLES
 from .writers import (
     CONDITIONS,
     SceneWriter,
@@ -19,6 +20,7 @@ from .writers import (
 MARKER = "scenes.json"  # in each data set's folder: the arguments that it was made with
 VERSION = 2  # of the pictures; raise it when the same arguments no longer give the same ones
 WEATHER_VERSION = 1  # the same for all but "rendered" and "photographic"
+TOWN_VERSION = 1  # and for "town"
 DAY = ("photographic",)
 
 
@@ -97,6 +99,20 @@ BENCHMARKS: dict[str, tuple[SceneSet, SceneSet]] = {  # source, target
     "cs2dz": (CITYSCAPES, DARK_ZURICH),
     "cs2acdc": (CITYSCAPES, ACDC),
 }
+
+
+def scenes_of(style: str) -> SceneSet:
+    """A plain data set of one look, in folder ``scenes_<style>``: as GTA's, images and labels.
+
+    Raises:
+        ValueError: for an unknown style.
+    """
+    if style not in STYLES:
+        raise ValueError(f"no style {style!r}: choose from {', '.join(STYLES)}")
+    version = {"rendered": VERSION, "photographic": VERSION, "town": TOWN_VERSION}
+    parts = {"source": Split(13, "train")}
+    number = version.get(style, WEATHER_VERSION)
+    return SceneSet(f"scenes_{style}", (style,), write_gta, parts, number)
 
 
 @dataclass(frozen=True)
@@ -195,7 +211,8 @@ def plan_benchmark(
     """
     if benchmark not in BENCHMARKS:
         raise ValueError(f"no benchmark {benchmark!r}: choose from {', '.join(BENCHMARKS)}")
-    _check_numbers(benchmark, source, target, val, width, seed)
+    _check_numbers(width, source=source, target=target, val=val, seed=seed)
+    _check_looks(benchmark, target, val)
     jobs = []
     for scenes, train in zip(BENCHMARKS[benchmark], (source, target), strict=True):
         asked = {"train": train, "val": val}
@@ -204,14 +221,35 @@ def plan_benchmark(
     return [job for job in jobs if not job.is_done()]
 
 
-def _check_numbers(
-    benchmark: str, source: int, target: int, val: int, width: int, seed: int
-) -> None:
-    for name, count in (("source", source), ("target", target), ("val", val), ("seed", seed)):
+def plan_scenes(style: str, out: Path, source: int, width: int, seed: int) -> list[Job]:
+    """Checks everything and says whether scenes of one look are still to be written.
+
+    Args:
+        style: a key of STYLES.
+        out: folder that gets the folder ``scenes_<style>``.
+        source: number of scenes.
+        width: as for ``plan_benchmark``.
+        seed: likewise.
+    Returns:
+        The job, or nothing if it is done.
+    Raises:
+        ValueError: as ``plan_benchmark``.
+    """
+    scenes = scenes_of(style)
+    _check_numbers(width, source=source, seed=seed)
+    job = Job(scenes, Path(out) / scenes.folder, {"source": source}, width, seed)
+    return [] if job.is_done() else [job]
+
+
+def _check_numbers(width: int, **counts: int) -> None:
+    for name, count in counts.items():
         if count < 0:
             raise ValueError(f"--{name} is {count}: give 0 or more")
     if width < 128 or width % 32:
         raise ValueError(f"--width is {width}: give a multiple of 32, at least 128")
+
+
+def _check_looks(benchmark: str, target: int, val: int) -> None:
     looks = len(BENCHMARKS[benchmark][1].styles)
     for name, count in (("target", target), ("val", val)):
         if 0 < count < looks:

@@ -15,13 +15,14 @@ class Camera:
     World axes in metres: x to the right of the road's middle, y up from the road, z along it.
 
     Attributes:
-        width: image width in pixels; the height is half of it.
+        width: image width in pixels.
         focal: focal length as a share of the width.
         x: position across the road.
         height: above the road.
         centre: (u, v) of the vanishing point as shares of width and height.
         bend: sideways curvature, 1/m; positive bends to the right.
         hill: vertical curvature, 1/m; positive rises.
+        aspect: height / width of the image.
     """
 
     width: int
@@ -31,6 +32,12 @@ class Camera:
     centre: tuple[float, float]
     bend: float
     hill: float
+    aspect: float = 0.5
+
+    @property
+    def rows(self) -> int:
+        """Image height in pixels."""
+        return round(self.aspect * self.width)
 
     def pixels_per_metre(self, z: float) -> float:
         """Size of a metre at depth z."""
@@ -45,12 +52,12 @@ class Camera:
         across = points[..., 0] - self.x + self.bend * half_square
         drop = self.height - points[..., 1] - self.hill * half_square
         pixels[..., 0] = self.centre[0] * self.width + scale * across
-        pixels[..., 1] = self.centre[1] * self.width / 2 + scale * drop
+        pixels[..., 1] = self.centre[1] * self.rows + scale * drop
         return pixels
 
     def nearest_ground(self) -> float:
         """Depth of the road at the image's lower edge."""
-        rows = self.width / 2 * (1 - self.centre[1])
+        rows = self.rows * (1 - self.centre[1])
         return max(NEAR, 0.9 * self.focal * self.width * self.height / rows)
 
 

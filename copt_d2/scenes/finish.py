@@ -31,6 +31,9 @@ def illuminate(painter: Painter) -> np.ndarray:
     """
     image = painter.canvas[..., :3].astype(np.float32)
     image *= (_surface(painter) * _illumination(painter))[..., None]
+    if painter.style.sky_gain[1] != 1.0:
+        sky = painter.canvas[..., 3] == TRAIN_ID["sky"]
+        image[sky] *= np.float32(painter.rng.uniform(*painter.style.sky_gain))
     return image
 
 

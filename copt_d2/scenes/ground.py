@@ -167,7 +167,7 @@ def _rails(painter: Painter) -> None:
 def _building_shadows(painter: Painter, street: Street) -> None:
     """Shadows that the sunward side throws onto the street, where the style has hard light."""
     side: Roadside = street.sides[0 if painter.light.sun < 0 else 1]
-    length = painter.rng.uniform(0.15, 0.8)
+    length = painter.rng.uniform(*painter.style.shadow_length)
     for segment in side.segments:
         tip = side.sign * (side.boundary - min(length * segment.height, 14.0))
         foot = side.sign * side.boundary

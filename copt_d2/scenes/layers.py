@@ -133,7 +133,7 @@ def ground_depth(camera: Camera) -> np.ndarray:
     line = np.zeros((len(z), 3))
     line[:, 2] = z
     rows = np.maximum.accumulate(camera.project(line)[:, 1])  # a crest hides what lies behind it
-    return np.interp(np.arange(camera.width // 2) + 0.5, rows, z).astype(np.float32)
+    return np.interp(np.arange(camera.rows) + 0.5, rows, z).astype(np.float32)
 
 
 def positions(camera: Camera, depth: np.ndarray) -> Positions:

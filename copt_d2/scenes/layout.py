@@ -11,7 +11,7 @@ LANE = 3.3  # metres
 # share of the boundary's segments
 BOUNDARIES = {"building": 0.56, "wall": 0.13, "fence": 0.15, "hedge": 0.06, "park": 0.10}
 
-# mean number of each thing in a scene; where it stands is drawn in _place
+# mean number of each thing in a scene; where it stands is drawn in place_thing
 COUNTS = {
     "parked_car": 3.2,
     "moving_car": 2.2,
@@ -119,9 +119,9 @@ def draw_street(rng: np.random.Generator, width: int) -> Street:
     for kind, mean in COUNTS.items():
         for _ in range(rng.poisson(mean * traffic)):
             side = left if rng.random() < 0.5 else right
-            things.append(_place(rng, kind, side, half_width, lanes))
+            things.append(place_thing(rng, kind, side, half_width, lanes))
     rails = any(thing.kind == "tram" for thing in things)
-    return Street(camera, half_width, lanes, (left, right), _without_collisions(things), rails)
+    return Street(camera, half_width, lanes, (left, right), without_collisions(things), rails)
 
 
 def _draw_roadside(
@@ -153,7 +153,7 @@ def _draw_segments(rng: np.random.Generator) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def _place(
+def place_thing(
     rng: np.random.Generator, kind: str, side: Roadside, half_width: float, lanes: int
 ) -> Thing:
     """Puts one object where such objects stand; right-hand traffic."""
@@ -196,7 +196,7 @@ def _place(
     return Thing(kind, side.sign * edge, rng.uniform(*depth), along)
 
 
-def _without_collisions(things: list[Thing]) -> tuple[Thing, ...]:
+def without_collisions(things: list[Thing]) -> tuple[Thing, ...]:
     """Keeps the earlier of two vehicles that would stand in each other."""
     lengths = {"truck": 9.0, "bus": 12.5, "tram": 27.0}
     kept: list[Thing] = []

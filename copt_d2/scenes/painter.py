@@ -38,7 +38,7 @@ class Painter:
         self.light = light
         self.shape = np.random.default_rng([*seed, 1])
         self.rng = np.random.default_rng([*seed, 2])
-        self.canvas = np.zeros((camera.width // 2, camera.width, 4), np.uint8)
+        self.canvas = np.zeros((camera.rows, camera.width, 4), np.uint8)
 
     def colour(self, material: str) -> np.ndarray:
         """(3,) float: one of the material's colours with a little jitter."""
@@ -98,12 +98,29 @@ class Painter:
         window, inside = self._mask(self.camera.project(points))
         if inside is None:
             return
+        self._blend(self.canvas[window], inside, colour, opacity, name)
+
+    def strokes(
+        self, lines: np.ndarray, metres: float, colour: np.ndarray, opacity: float, name: str
+    ) -> None:
+        """Blends straight lines (m, 2, 3) of one width over the picture; they take the class."""
+        lines = lines[(lines[..., 2] > 1.5).all(axis=1)]
+        if not len(lines):
+            return
+        z = float(lines[..., 2].mean())
+        width = max(1, round(metres * self.camera.pixels_per_metre(z)))
+        pixels = self.camera.project(lines)
+        flat = pixels.reshape(-1, 2)
+        spread = np.array([flat.min(axis=0) - width, flat.max(axis=0) + width])
+        window = self._window(spread)
         region = self.canvas[window]
-        area = region[inside].astype(np.float32)
-        area[:, :3] += opacity * (colour - area[:, :3])
-        if name is not None:
-            area[:, 3] = TRAIN_ID[name]
-        region[inside] = np.clip(area, 0, 255).astype(np.uint8)
+        if not region.size:
+            return
+        mask = np.zeros(region.shape[:2], np.uint8)
+        corner = (window[1].start, window[0].start)
+        shifted = list(_fixed_point(pixels - corner))
+        cv2.polylines(mask, shifted, False, 1, width, cv2.LINE_8, SHIFT)
+        self._blend(region, mask.astype(bool), self.hazed(colour, z), opacity, name)
 
     def shadow(self, points: np.ndarray, strength: float) -> None:
         """Darkens a polygon (n, 3) on the ground; labels stay."""
@@ -149,17 +166,33 @@ class Painter:
     def _ellipse(self, box: Box, colour: np.ndarray, z: float, name: str) -> None:
         cv2.ellipse(self.canvas, box, _scalar(self.hazed(colour, z), name), -1, cv2.LINE_8)
 
+    @staticmethod
+    def _blend(
+        region: np.ndarray, inside: np.ndarray, colour: np.ndarray, opacity: float, name: str | None
+    ) -> None:
+        area = region[inside].astype(np.float32)
+        area[:, :3] += opacity * (colour - area[:, :3])
+        if name is not None:
+            area[:, 3] = TRAIN_ID[name]
+        region[inside] = np.clip(area, 0, 255).astype(np.uint8)
+
     def _mask(self, pixels: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray | None]:
         """A polygon's bounding rows and columns, and which pixels of those lie inside."""
+        window = self._window(pixels)
+        region = self.canvas[window]
+        if not region.size:
+            return window, None
+        mask = np.zeros(region.shape[:2], np.uint8)
+        low = np.array([window[1].start, window[0].start])
+        cv2.fillPoly(mask, [_fixed_point(pixels - low)], 1, cv2.LINE_8, SHIFT)
+        return window, mask.astype(bool)
+
+    def _window(self, pixels: np.ndarray) -> tuple[slice, slice]:
+        """Rows and columns of the canvas that bound pixels (n, 2)."""
         height, width = self.canvas.shape[:2]
         low = np.clip(np.floor(pixels.min(axis=0)), 0, (width, height)).astype(int)
         high = np.clip(np.ceil(pixels.max(axis=0)) + 1, 0, (width, height)).astype(int)
-        window = slice(low[1], high[1]), slice(low[0], high[0])
-        if (high <= low).any():
-            return window, None
-        mask = np.zeros(high[::-1] - low[::-1], np.uint8)
-        cv2.fillPoly(mask, [_fixed_point(pixels - low)], 1, cv2.LINE_8, SHIFT)
-        return window, mask.astype(bool)
+        return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def _fixed_point(pixels: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from .palettes import (
     RENDERED_PALETTE,
     SNOW_PALETTE,
     SYNTHETIC_PALETTE,
+    TOWN_PALETTE,
     Colours,
 )
 
@@ -54,6 +55,10 @@ class Style:
         side_range: brightness of faces away from and towards the sun.
         film: the camera's faults, of a textured style.
         weather: "fog", "night", "rain", "snow", or "" = a dry day; only with texture.
+        shadow_length: of a house's shadow on the street, as a share of its height.
+        town: whether it shows the streets of town.py, not those of layout.py.
+        aspect: height / width of its pictures.
+        sky_gain: brightness of the sky beside what its palette says; a bright one is blown out.
     """
 
     name: str
@@ -66,6 +71,10 @@ class Style:
     side_range: Range
     film: Film = Film()
     weather: str = ""
+    shadow_length: Range = (0.15, 0.8)
+    town: bool = False
+    aspect: float = 0.5
+    sky_gain: Range = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -161,8 +170,24 @@ NIGHT = replace(
     film=Film(0.07, (0.8, 1.15), (0.75, 1.1), (1.0, 1.15), 30.0, (4.0, 9.0)),
 )
 
+# a town in winter under a low sun and a pale sky, through a small camera
+TOWN = replace(
+    PHOTOGRAPHIC,
+    name="town",
+    palette=TOWN_PALETTE,
+    jitter=0.13,
+    haze_range=(250.0, 900.0),
+    shadow_range=(0.25, 0.75),
+    side_range=(0.38, 1.2),
+    film=Film(0.022, (0.75, 1.25), (0.75, 1.25), (1.05, 1.45), 105.0, (1.0, 4.0)),
+    shadow_length=(0.3, 2.2),
+    town=True,
+    aspect=0.75,
+    sky_gain=(1.05, 1.6),
+)
+
 STYLES = {
-    style.name: style for style in (RENDERED, PHOTOGRAPHIC, SYNTHETIC, FOG, NIGHT, RAIN, SNOW)
+    style.name: style for style in (RENDERED, PHOTOGRAPHIC, SYNTHETIC, FOG, NIGHT, RAIN, SNOW, TOWN)
 }
 
 

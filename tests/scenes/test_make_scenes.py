@@ -106,3 +106,31 @@ def test_a_damaged_marker_is_named(tool, tmp_path, capsys):
     marker.write_text('{"version": 1')
     assert run(tool, tmp_path) == 1
     assert str(marker) in error_line(capsys)
+
+
+def test_a_data_set_of_one_look(tool, tmp_path, capsys):
+    command = ["--style", "town", "--out", str(tmp_path), *COUNTS, "--source", "2"]
+    assert tool.main(command) == 0
+    folder = tmp_path / "scenes_town"
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    assert names == ["images/00001.png", "images/00002.png", "labels/00001.png", "labels/00002.png"]
+    capsys.readouterr()
+    assert tool.main(command) == 0
+    assert "already there" in capsys.readouterr().out
+    assert tool.main([*command, "--seed", "3"]) == 1
+    assert "seed: 0 instead of 3" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--style", "oil"], ["oil", "photographic", "town"]),
+        (["--style", "town", "--source", "-1"], ["--source is -1"]),
+        (["--style", "rendered", "--width", "100"], ["--width is 100"]),
+    ],
+)
+def test_bad_arguments_of_one_look_are_named(tool, tmp_path, capsys, extra, words):
+    assert tool.main(["--out", str(tmp_path), *COUNTS, *extra]) == 1
+    line = error_line(capsys)
+    assert all(word in line for word in words)
+    assert not any(tmp_path.iterdir())

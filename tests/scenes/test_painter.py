@@ -36,6 +36,19 @@ def test_haze_mixes_by_distance(painter):
     assert painter.hazed(COLOUR, 10.0) == pytest.approx((COLOUR + fog) / 2)
 
 
+def test_strokes_blend_and_label_their_own_pixels(painter):
+    lines = np.array([[(-1.0, 0, 10), (1.0, 0, 10)], [(0, 1.0, 10), (0, 2.0, 10)]])
+    behind = np.array([[(-1.0, 1.0, 1.0), (1.0, 1.0, 10)]])  # begins before the nearest depth
+    painter.canvas[..., :3] = 100
+    painter.strokes(np.concatenate([lines, behind]), 0.1, COLOUR, 0.5, "vegetation")
+    labelled = painter.canvas[..., 3] == TRAIN_ID["vegetation"]
+    expected = np.zeros((50, 100), bool)
+    expected[25, 40:61] = True  # 10 px per metre, a line 1 px wide
+    expected[5:16, 50] = True
+    assert (labelled == expected).all()
+    assert (painter.canvas[labelled][:, :3] == 100 + (COLOUR - 100) / 2).all()
+
+
 def test_shadow_darkens_and_keeps_labels(painter):
     painter.canvas[:] = (200, 200, 200, TRAIN_ID["sidewalk"])
     painter.shadow(square(-1.0, 1.0), 1.0)

@@ -3,7 +3,7 @@ import pytest
 
 from copt_d2.data.label_spaces import CITYSCAPES_CLASSES
 from copt_d2.scenes import render_scene
-from copt_d2.scenes.benchmark import VERSION, WEATHER_VERSION
+from copt_d2.scenes.benchmark import TOWN_VERSION, VERSION, WEATHER_VERSION
 from copt_d2.scenes.styles import STYLES
 
 ROAD, SKY = 0, 10
@@ -27,8 +27,9 @@ def test_same_seed_gives_same_bits(style):
 @pytest.mark.parametrize("style", STYLES)
 def test_shapes_and_types(style):
     image, labels = render_scene(11, style, 192)
-    assert image.shape == (96, 192, 3)
-    assert labels.shape == (96, 192)
+    height = 144 if style == "town" else 96
+    assert image.shape == (height, 192, 3)
+    assert labels.shape == (height, 192)
     assert image.dtype == labels.dtype == np.uint8
     assert labels.max() < 19
 
@@ -97,6 +98,22 @@ def test_other_looks_are_those_of_this_version(style, mean):
     assert WEATHER_VERSION == 1
     image, _ = render_scene([5, 1], style, 256)
     assert image.mean(axis=(0, 1)) == pytest.approx(mean, abs=0.05)
+
+
+def test_towns_are_those_of_this_version():
+    """As above; their version is TOWN_VERSION."""
+    assert TOWN_VERSION == 1
+    image, _ = render_scene([5, 1], "town", 256)
+    assert image.mean(axis=(0, 1)) == pytest.approx((123.09, 117.98, 117.35), abs=0.05)
+
+
+def test_a_town_is_narrow_and_holds_thin_things():
+    labels = np.stack([render_scene([3, index], "town", 128)[1] for index in range(16)])
+    share = np.bincount(labels.ravel(), minlength=19) / labels.size
+    assert 0.2 < share[0] < 0.45  # road
+    assert 0.15 < share[2] < 0.45  # building
+    assert 0.03 < share[8] < 0.25  # vegetation
+    assert (share[[4, 5, 7, 11]] > 0.003).all()  # fence, pole, traffic sign, person
 
 
 def test_the_two_sources_differ():
