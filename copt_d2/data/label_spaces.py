@@ -122,3 +122,23 @@ CAMVID = LabelSpace(
     table=id_table({train_id: train_id for train_id in range(len(_CAMVID))}, ignored=(11,)),
 )
 CAMVID_FENCE = 7
+
+# files with Cityscapes' ids read as CamVid's classes: Cityscapes' name -> CamVid's where they
+# differ; terrain has no counterpart
+_CAMVID_NAMES = {
+    **{"sidewalk": "pavement", "vegetation": "tree", "person": "pedestrian", "wall": "building"},
+    **{"traffic light": "sign symbol", "traffic sign": "sign symbol"},
+    **{"truck": "car", "bus": "car", "train": "car"},
+    **{"rider": "bicyclist", "bicycle": "bicyclist", "motorcycle": "bicyclist"},
+}
+CITYSCAPES_AS_CAMVID = replace(
+    CAMVID,
+    table=id_table(
+        {
+            label_id: CAMVID.classes.index(_CAMVID_NAMES.get(name, name))
+            for name, label_id, _ in _CITYSCAPES
+            if name != "terrain"
+        },
+        range(35),
+    ),
+)

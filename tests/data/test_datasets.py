@@ -30,6 +30,8 @@ def camvid(folder):
     [
         ("camvid_day_train", 305),
         ("camvid_day_val", 101),
+        ("camvid_day_target", 245),
+        ("camvid_day_tune", 60),
         ("camvid_dusk_train", 42),
         ("camvid_dusk_train_labeled", 42),
         ("camvid_dusk_val", 20),

@@ -5,6 +5,7 @@ from copt_d2.data.label_spaces import (
     CITYSCAPES,
     CITYSCAPES_13,
     CITYSCAPES_16,
+    CITYSCAPES_AS_CAMVID,
     CITYSCAPES_IDS,
     CITYSCAPES_TRAIN_IDS,
     SYNTHIA,
@@ -22,7 +23,9 @@ def unknown(space):
     return [value for value, t in enumerate(space.table) if t == 254]
 
 
-@pytest.mark.parametrize("space", [CITYSCAPES, CITYSCAPES_TRAIN_IDS, SYNTHIA, CAMVID])
+@pytest.mark.parametrize(
+    "space", [CITYSCAPES, CITYSCAPES_TRAIN_IDS, SYNTHIA, CAMVID, CITYSCAPES_AS_CAMVID]
+)
 def test_parts_of_a_space_fit_together(space):
     num_classes = len(space.classes)
     assert len(set(space.classes)) == num_classes
@@ -32,6 +35,19 @@ def test_parts_of_a_space_fit_together(space):
     assert set(counted(space).values()) == set(range(num_classes))
     assert set(space.table) <= {*range(num_classes), 254, 255}
     assert space.table[255] == 255
+
+
+def test_cityscapes_ids_as_camvid_classes():
+    expected = {
+        **{"sky": [23], "building": [11, 12], "pole": [17], "road": [7], "pavement": [8]},
+        **{"tree": [21], "sign symbol": [19, 20], "fence": [13], "car": [26, 27, 28, 31]},
+        **{"pedestrian": [24], "bicyclist": [25, 32, 33]},
+    }
+    table = {label_id: name for name, ids in expected.items() for label_id in ids}
+    found = {v: CAMVID.classes[t] for v, t in counted(CITYSCAPES_AS_CAMVID).items()}
+    assert found == table
+    assert CITYSCAPES_AS_CAMVID.table[22] == 255  # terrain
+    assert unknown(CITYSCAPES_AS_CAMVID) == list(range(35, 255))
 
 
 def test_cityscapes_ids():
