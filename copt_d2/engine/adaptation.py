@@ -75,6 +75,9 @@ def check_trusted_pixels(cfg: CfgNode, name: str, files: Sequence[dict[str, Any]
 
 def tell_untrusted_images(cfg: CfgNode) -> None:
     """Warns if some images that were looked at have no trusted pixel, others do."""
+    margins, rows = _untrusted_borders(cfg)
+    if not any((*margins, *rows)):  # nothing is listed then
+        return
     for name in cfg.DATASETS.TARGET:
         files = target_images(name)
         untrusted = _untrusted(cfg, files)
