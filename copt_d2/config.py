@@ -21,6 +21,8 @@ def _add_data_config(cfg: CN) -> None:
     cfg.INPUT.SOURCE_RESIZE = ()  # (w, h) box to fit images into, aspect kept; () = as stored
     cfg.INPUT.TARGET_RESIZE = ()  # the same for target images
     cfg.INPUT.TEST_RESIZE = ()  # the same in evaluation; predictions are resized back
+    cfg.INPUT.BIT_DEPTH = 0  # bits of the camera in 16-bit images (8..16); 0 = BIT_DEPTHS, or found
+    cfg.INPUT.BIT_DEPTHS = []  # rows [data set, bits], found when a training starts
     cfg.INPUT.SCALE_RANGE = (1.0, 1.0)  # random factor on both training boxes, drawn per image
     cfg.INPUT.CROP.ENABLED = True
     cfg.INPUT.CROP.TYPE = "absolute"
@@ -36,7 +38,7 @@ def _add_data_config(cfg: CN) -> None:
         0,
         0,
         0,
-    )  # untrusted target border: top, bottom, left, right, stored pixels
+    )  # untrusted target border: top, bottom, left, right, pixels as read
 
     cfg.DATALOADER.NUM_WORKERS = 1
     cfg.DATALOADER.RARE_CLASS = CN()

@@ -12,7 +12,11 @@ from pathlib import Path
 
 import copt_d2  # noqa: F401  isort: skip  (registers the data sets)
 
-from copt_d2.data.reading import read_image, read_train_ids
+from detectron2.data import DatasetCatalog
+from numpy import ndarray
+
+from copt_d2.data.bit_depth import find_bit_depth
+from copt_d2.data.reading import MAX_BITS, read_image, read_train_ids
 from copt_d2.errors import InputError
 from copt_d2.evaluation.report import (
     Readers,
@@ -35,6 +39,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def read_shown(file: str, dataset: str) -> ndarray:
+    """An image of a data set, (H, W, 3) uint8 RGB, as bright as the values of the whole set say."""
+    files = [entry["file_name"] for entry in DatasetCatalog.get(dataset)]
+    return read_image(file, find_bit_depth(dataset, files) or MAX_BITS)
+
+
 def write_report(arguments: argparse.Namespace) -> None:
     """Writes the report, perhaps its pictures, and says where they are.
 
@@ -51,7 +61,7 @@ def write_report(arguments: argparse.Namespace) -> None:
         exported, hints = split_by_export(measurements)
         for hint in hints:
             print(hint)
-        readers = Readers(read_image, read_train_ids)
+        readers = Readers(read_shown, read_train_ids)
         pictures = write_sheets(exported, arguments.out, arguments.images, readers)
     beside = [path.relative_to(arguments.out.parent) for path in pictures]
     arguments.out.write_text(build_report(measurements, beside), encoding="utf-8")

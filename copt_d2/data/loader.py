@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..class_names import ClassList, require_same_classes
 from ..errors import InputError
+from .bit_depth import with_bit_depths
 from .class_presence import look_for_classes
 from .datasets import datasets_named, target_images
 from .layouts import DatasetDict
@@ -123,7 +124,8 @@ def build_uda_test_loader(cfg: CfgNode, dataset_name: str) -> "_Loader":
     Raises:
         InputError: for a missing data set; while iterating, for damaged files.
     """
-    samples = _TestBatches(datasets_named("DATASETS.TEST", (dataset_name,)), TestMapper(cfg))
+    entries = with_bit_depths(cfg, datasets_named("DATASETS.TEST", (dataset_name,)))
+    samples = _TestBatches(entries, TestMapper(cfg))
     return _Loader(cfg, samples, InferenceSampler(len(samples)), images=1)
 
 
@@ -131,7 +133,7 @@ def _source_stream(cfg: CfgNode) -> SourceStream:
     names = tuple(cfg.DATASETS.TRAIN)
     if not names:
         raise InputError("DATASETS.TRAIN is empty; name at least one labelled data set")
-    dataset_dicts = datasets_named("DATASETS.TRAIN", names)
+    dataset_dicts = with_bit_depths(cfg, datasets_named("DATASETS.TRAIN", names))
     lists = [
         ClassList(f"{name} in DATASETS.TRAIN", MetadataCatalog.get(name).stuff_classes)
         for name in names
@@ -151,8 +153,8 @@ def _source_stream(cfg: CfgNode) -> SourceStream:
 def _target_stream(cfg: CfgNode) -> TargetStream | None:
     if not cfg.DATASETS.TARGET:
         return None
-    dataset_dicts = datasets_named("DATASETS.TARGET", tuple(cfg.DATASETS.TARGET), target_images)
-    return TargetStream(dataset_dicts, TargetMapper(cfg), cfg.SEED)
+    images = datasets_named("DATASETS.TARGET", tuple(cfg.DATASETS.TARGET), target_images)
+    return TargetStream(with_bit_depths(cfg, images), TargetMapper(cfg), cfg.SEED)
 
 
 class _TrainBatches(Dataset):

@@ -5,6 +5,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from torch import Tensor, nn
 
 from ..checkpoint import tensors_digest
 from ..data import build_uda_test_loader
+from ..data.bit_depth import bit_depth
 from ..data.label_spaces import (
     CITYSCAPES_13,
     CITYSCAPES_16,
     CITYSCAPES_CLASSES,
     CITYSCAPES_IDS,
 )
-from ..data.reading import label_reader, read_image, read_train_ids
+from ..data.parallel import on_first_process
+from ..data.reading import MAX_BITS, label_reader, read_image, read_train_ids
 from ..errors import InputError
 from ..evaluation import Exporter, IoUEvaluator
 from ..evaluation.arg_max import predicted_classes
@@ -72,7 +75,7 @@ class PictureKeeper(DatasetEvaluator):
             self.predictions.update(part)
 
 
-def _write_sheet(cfg: CfgNode, name: str, keeper: PictureKeeper, folder: Path) -> Path:
+def _write_sheet(name: str, keeper: PictureKeeper, bits: int, folder: Path) -> Path:
     metadata, files = MetadataCatalog.get(name), DatasetCatalog.get(name)
     table = np.asarray(metadata.label_table, dtype=np.uint8)
     labelled = is_labelled(files)
@@ -81,7 +84,7 @@ def _write_sheet(cfg: CfgNode, name: str, keeper: PictureKeeper, folder: Path) -
     def rows() -> Iterator[list[np.ndarray]]:
         for entry in files:
             if entry["file_name"] in keeper.predictions:
-                row = [read_image(entry["file_name"]), keeper.predictions[entry["file_name"]]]
+                row = [read_image(entry["file_name"], bits), keeper.predictions[entry["file_name"]]]
                 if labelled:
                     row.append(read_train_ids(entry["sem_seg_file_name"], table))
                 yield row
@@ -136,6 +139,8 @@ def evaluate_dataset(
         evaluators.append(_build_scorer(cfg, name))
     if cfg.TEST.EXPORT:
         evaluators.append(_build_exporter(cfg, name, files, place.export / name))
+    # found by one process, in the cache for all
+    bits = on_first_process(partial(bit_depth, cfg, name, files)) or MAX_BITS
     loader = build_uda_test_loader(cfg, name)
     results = inference_on_dataset(model, loader, DatasetEvaluators(evaluators)) or None
     if not comm.is_main_process():
@@ -152,7 +157,7 @@ def evaluate_dataset(
     if cfg.TEST.EXPORT:
         logger.info("predictions: %s", place.export / name)
     if cfg.TEST.PICTURES:
-        logger.info("pictures: %s", _write_sheet(cfg, name, keeper, place.records))
+        logger.info("pictures: %s", _write_sheet(name, keeper, bits, place.records))
     return results["sem_seg"] if results else {}
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ..data.bit_depth import adopt_bit_depths
 from ..errors import InputError
 from ..solver import load_optimizer_state, load_scheduler_state
 from ..weight_files import DAMAGED, and_more, fit_tensors
@@ -97,6 +98,7 @@ class RunState:
                 "DATASETS back, or choose another OUTPUT_DIR"
             )
         check_stored_classes(folder, state, self.cfg)
+        adopt_bit_depths(self.cfg, state["config"])
         changes = ", ".join(config_changes(state["config"], self.cfg))
         if changes:
             logger.warning("--resume: the config has changed and counts from here on: %s", changes)

@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from ..checkpoint import PARTS, has_released_names, network_names
+from ..data.bit_depth import adopt_bit_depths
 from ..errors import InputError
 from ..weight_files import and_more, fit_tensors, named_values, read_tensors
 from .checkpointing import read_checkpoint
@@ -36,8 +37,8 @@ def load_student_weights(
     Args:
         network: gets the weights.
         path: the file.
-        cfg: its data sets must have the file's class names, if it holds any; ``None`` = whatever
-            they are.
+        cfg: its data sets must have the file's class names, if it holds any, and for evaluation it
+            gets the bit depths that the file holds; ``None`` = whatever they are.
         training: whether these are DATASETS.TRAIN, else DATASETS.TEST.
         part: "student", or the "teacher" of a checkpoint that has one.
     Returns:
@@ -58,6 +59,8 @@ def load_student_weights(
     check_format(path, stored)
     if cfg is not None:
         check_stored_classes(path, stored, cfg, training)
+        if not training:
+            adopt_bit_depths(cfg, stored.get("config"))
     what = f"MODEL.WEIGHTS {path}"
     state = named_values(stored, what)
     try:

@@ -19,6 +19,7 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor
 
 from ..data import build_uda_train_loader
+from ..data.bit_depth import record_bit_depths
 from ..errors import InputError
 from ..files import replace_text
 from ..solver import build_lr_scheduler, build_optimizer
@@ -99,6 +100,7 @@ class UDATrainer(TrainerBase):
             logger.warning("--resume: no checkpoint in %s, starting anew", self.cfg.OUTPUT_DIR)
         if state is None and self.cfg.MODEL.WEIGHTS:
             self._load_initial_weights()
+        record_bit_depths(self.cfg)
         comm.synchronize()  # all have read their files, which may lie in this very folder
         if comm.is_main_process():
             if state is None:

@@ -135,6 +135,20 @@ def class_names() -> Kind:
     )
 
 
+def bit_depths() -> Kind:
+    """Rows of (data set, bits), each data set once."""
+
+    def is_row(row: Any) -> bool:
+        return _is_list(row) and len(row) == 2 and _are_names(row[:1]) and is_whole(row[1])
+
+    def fits(value: Any) -> bool:
+        if not _is_list(value) or not all(map(is_row, value)):
+            return False
+        return all(8 <= bits <= 16 for _, bits in value) and len(dict(value)) == len(value)
+
+    return kind("a list of rows [data set, bits between 8 and 16], each set once; or empty", fits)
+
+
 def expected_results() -> Kind:
     """Rows of (data set, key, value, tolerance)."""
 

@@ -24,6 +24,7 @@ from .kinds import (
 )
 from .lists import (
     all_off,
+    bit_depths,
     class_names,
     expected_results,
     interval,
@@ -55,6 +56,8 @@ DATA: dict[str, Kind] = {
     "DATASETS.TARGET": names("data set"),
     "DATASETS.TEST": names("data set"),
     "DATASETS.TRAIN": names("data set"),
+    "INPUT.BIT_DEPTH": one_number_of(0, *range(8, 17)),  # 0 = found
+    "INPUT.BIT_DEPTHS": bit_depths(),
     "INPUT.CROP.ENABLED": switch(),
     "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": fraction(above=True),
     "INPUT.CROP.SIZE": pixels("height", "width"),

@@ -21,11 +21,11 @@ class Readers:
     """What opens the files.
 
     Attributes:
-        image: file -> (H, W, 3) uint8 RGB.
+        image: file of a data set, its name -> (H, W, 3) uint8 RGB.
         train_ids: label file, (256,) table of stored values -> (H, W) uint8 train ids.
     """
 
-    image: Callable[[str], np.ndarray]
+    image: Callable[[str, str], np.ndarray]
     train_ids: Callable[[str | Path, np.ndarray], np.ndarray]
 
 
@@ -91,7 +91,7 @@ def _draw_sheet(
     def rows() -> Iterator[list[np.ndarray]]:
         for entry in (files[index] for index in shown):
             name = f"{Path(entry['file_name']).stem}.png"
-            row = [readers.image(entry["file_name"])]
+            row = [readers.image(entry["file_name"], dataset)]
             row += [readers.train_ids(_exported(m) / name, UNCHANGED) for m in runs]
             if is_labelled:
                 row.append(readers.train_ids(entry["sem_seg_file_name"], table))
