@@ -26,6 +26,7 @@ DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 WRAPPERS = ("state_dict", "model")
+LONGEST_NAME = 500
 DEEPEST = 3  # {"model": {"state_dict": {"model": {...}}}}
 # a tensor may repeat a few stored numbers, but not until they fill the memory
 LARGEST_REPETITION = 2**28
@@ -84,7 +85,7 @@ def named_values(stored: Mapping[Any, Any], what: str) -> dict[str, Any]:
         stored: content of a file.
         what: names the file, for messages.
     Raises:
-        InputError: if a wrapper holds something else, or a key is no text.
+        InputError: if a wrapper holds something else, or a key is no name.
     """
     for depth in range(DEEPEST + 1):
         wrapper = next((w for w in WRAPPERS if _wraps(stored, w)), None)
@@ -99,10 +100,20 @@ def named_values(stored: Mapping[Any, Any], what: str) -> dict[str, Any]:
     if not stored:
         raise InputError(f"{what} holds nothing")
     for key in stored:
-        if not isinstance(key, str):
-            shown = f"{key!r:.60}" if isinstance(key, (int, float, bytes)) else in_words(key)
-            raise InputError(f"{what} holds the key {shown}, which is no text")
+        if not isinstance(key, str) or not key.isprintable() or len(key) > LONGEST_NAME:
+            is_short = isinstance(key, (str, int, float, bytes))
+            shown = f"{key!r:.60}" if is_short else in_words(key)
+            raise InputError(f"{what} holds the key {shown}, which is no name of a tensor")
     return dict(stored)
+
+
+def bare_names(keys: Iterable[str]) -> dict[str, str]:
+    """Keys without the ``module.`` that torch's DistributedDataParallel puts before all of them ->
+    the keys.
+    """
+    keys = list(keys)
+    around = "module." if all(key.startswith("module.") for key in keys) else ""
+    return {key.removeprefix(around): key for key in keys}
 
 
 def _wraps(stored: Mapping[Any, Any], name: str) -> bool:

@@ -53,10 +53,12 @@ def test_a_layer_may_have_the_name_of_a_wrapper():
         ({"model": None}, "x.pth holds a NoneType under 'model', not named tensors"),
         ({"state_dict": [torch.ones(1)]}, "x.pth holds a list under 'state_dict'"),
         ({"model": {"state_dict": "a.pth"}}, "x.pth holds a str under 'state_dict'"),
-        ({3: torch.ones(1)}, "x.pth holds the key 3, which is no text"),
-        ({"model": {"a": 1, b"b": 2}}, "x.pth holds the key b'b', which is no text"),
-        ({("a", "b"): 1}, "x.pth holds the key a tuple, which is no text"),
-        ({None: 1}, "x.pth holds the key None, which is no text"),
+        ({3: torch.ones(1)}, "x.pth holds the key 3, which is no name"),
+        ({"model": {"a": 1, b"b": 2}}, "x.pth holds the key b'b', which is no name"),
+        ({("a", "b"): 1}, "x.pth holds the key a tuple, which is no name"),
+        ({"a\nb": 1}, r"x.pth holds the key 'a\nb', which is no name"),
+        ({"a" * 501: 1}, "x.pth holds the key 'aaaaaaa"),
+        ({None: 1}, "x.pth holds the key None, which is no name"),
     ],
 )
 def test_what_are_no_names(stored, words):
@@ -124,6 +126,14 @@ def test_prefixes_and_wrappers_of_weights(tmp_path, prefix, wrapper):
     torch.save({wrapper: state} if wrapper else state, tmp_path / "w.pth")
     assert load_student_weights(target, str(tmp_path / "w.pth")) is None
     assert torch.equal(target.weight, source.weight)
+
+
+def test_a_prefix_is_one_of_all_keys(tmp_path):
+    """Else two tensors may have one name."""
+    state = nn.Linear(3, 2).state_dict()
+    torch.save({**state, "module.weight": torch.zeros(2, 3)}, tmp_path / "w.pth")
+    line = told(load_student_weights, nn.Linear(3, 2), str(tmp_path / "w.pth"))
+    assert line.endswith("module.weight is unknown here")
 
 
 @pytest.mark.parametrize("steps", ["7", 7.0, -1, None, True, torch.tensor(7), [7]])

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from copt_d2.checkpoint import ALIASES, PARTS, convert_mit, mit_names, network_names
 from copt_d2.errors import InputError
+from copt_d2.modeling.backbone.mix_transformer import VARIANTS, MixTransformer
 from copt_d2.weight_files import check_contents, named_values, read_tensors
 
 FORMATS = (".pth", ".safetensors")
@@ -43,6 +44,25 @@ def write(state: dict[str, torch.Tensor], path: Path) -> None:
         raise InputError(f"{path} cannot be written ({reason})") from error
 
 
+def check_shapes(encoder: dict[str, torch.Tensor]) -> None:
+    """Compares with the variants of MiT.
+
+    Raises:
+        KeyError: naming a tensor of a shape that it has in none of them.
+    """
+    found = []
+    for variant in VARIANTS:
+        with torch.device("meta"):
+            wanted = {n: v.shape for n, v in MixTransformer(variant).state_dict().items()}
+        if wanted.keys() == encoder.keys():
+            wrong = [name for name, shape in wanted.items() if encoder[name].shape != shape]
+            texts = [f"{n} is {tuple(encoder[n].shape)}, not {tuple(wanted[n])}" for n in wrong]
+            found.append((len(wrong), f"{' '.join(texts[:1])} as in MiT-{variant.upper()}"))
+    count, text = min(found)
+    if count:
+        raise KeyError(text)
+
+
 def convert(source: Path, target: Path, part: str) -> dict[str, torch.Tensor]:
     """Reads, renames and writes.
 
@@ -61,6 +81,7 @@ def convert(source: Path, target: Path, part: str) -> dict[str, torch.Tensor]:
             keys = [key for parts in mit_names({k: k for k in state}).values() for key in parts]
             check_contents(state, keys, str(source))
             converted = convert_mit(state)
+            check_shapes(converted)
         else:
             names = network_names(state, part)
             if not any(name.startswith("backbone.") for name in names):

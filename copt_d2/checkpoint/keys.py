@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 
-from .mmseg import has_released_names, mmseg_names
+from .mmseg import AROUND, has_released_names, mmseg_names
 
 PARTS = ("student", "teacher")
 ALIASES = {"model": "student", "ema_model": "teacher"}  # the authors' words for them
 PREFIXES = {"student": "student.", "teacher": "teacher.network."}
-AROUND = "module."  # what torch's DistributedDataParallel puts before all keys
 
 
 def network_names(keys: Iterable[str], part: str = "student") -> dict[str, str]:
@@ -28,7 +27,8 @@ def network_names(keys: Iterable[str], part: str = "student") -> dict[str, str]:
     keys = list(keys)
     if has_released_names(keys):
         return mmseg_names(keys, "model" if part == "student" else "ema_model")
-    bare = {key.removeprefix(AROUND): key for key in keys}
+    around = AROUND if all(key.startswith(AROUND) for key in keys) else ""
+    bare = {key.removeprefix(around): key for key in keys}
     prefix = PREFIXES[part]
     inside = {n.removeprefix(prefix): key for n, key in bare.items() if n.startswith(prefix)}
     if inside:

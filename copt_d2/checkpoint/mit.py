@@ -8,6 +8,7 @@ from torch import Tensor
 
 DEPTHS = ((2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 18, 3), (3, 8, 27, 3), (3, 6, 40, 3))  # B0 and B1..B5
 CLASSIFIERS = ("head.", "classifier.")
+MOST = 20  # keys in a message
 PREFIXES = ("module.", "segformer.", "encoder.")
 
 # part -> name in each layout; {i} counts stages from 1, {s} from 0, {j} blocks from 0
@@ -112,6 +113,8 @@ def mit_names(keys: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
         name = key
         for prefix in PREFIXES:
             name = name.removeprefix(prefix)
+        if name in bare:
+            raise KeyError(f"{bare[name]} and {in_file} are the same tensor of a MiT")
         if not name.startswith(CLASSIFIERS):
             bare[name] = in_file
             before = in_file.removesuffix(name)
@@ -124,7 +127,8 @@ def mit_names(keys: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     wrong = [f"{before}{key} is missing" for key in sorted(expected - set(bare))]
     wrong += [f"{bare[key]} is unknown" for key in sorted(set(bare) - expected)]
     if wrong:
-        raise KeyError(f"MiT weights in the {layout} layout: {'; '.join(wrong)}")
+        more = f"; {len(wrong) - MOST} more" if len(wrong) > MOST else ""
+        raise KeyError(f"MiT weights in the {layout} layout: {'; '.join(wrong[:MOST])}{more}")
     return {name: tuple(bare[key] for key in sources) for name, sources in plan.items()}
 
 

@@ -11,6 +11,7 @@ from .mit import mit_names
 logger = logging.getLogger("copt_d2.checkpoint")
 
 PARTS = ("model", "ema_model")
+MOST = 10  # keys in a message
 AROUND = "module."  # what torch's DistributedDataParallel puts before all keys
 # theirs -> ours; the first that fits counts
 PREFIXES = (
@@ -80,8 +81,14 @@ def mmseg_names(keys: Iterable[str], part: str = "model") -> dict[str, str]:
         missing += [before + theirs[head] + name for name in sorted(expected - set(inside))]
         unknown += [inside[name] for name in sorted(set(inside) - expected)]
     if missing or unknown:
-        raise KeyError(f"released checkpoint, part {part}: missing {missing}, unknown {unknown}")
+        told = f"missing {_shown(missing)}, unknown {_shown(unknown)}"
+        raise KeyError(f"released checkpoint, part {part}: {told}")
     return names
+
+
+def _shown(keys: list[str]) -> str:
+    more = f" and {len(keys) - MOST} more" if len(keys) > MOST else ""
+    return f"{keys[:MOST]}{more}"
 
 
 def _is_extra(key: str) -> bool:
@@ -91,6 +98,8 @@ def _is_extra(key: str) -> bool:
 def _part(keys: Sequence[str], part: str) -> tuple[str, dict[str, str]]:
     """What stands before the keys of one network, and these without it -> the keys."""
     bare = {key.removeprefix(AROUND): key for key in keys}
+    if len(bare) < len(keys):
+        raise KeyError(f"released checkpoint: some keys are there with {AROUND!r} and without it")
     around = AROUND if any(key.startswith(AROUND) for key in keys) else ""
     found = _below(bare, f"{part}.")
     if found:

@@ -117,3 +117,11 @@ def test_what_is_wrong_is_said_in_one_line(tool, encoder, tmp_path, capsys):
     line = error_line(tool, capsys, source, tmp_path / "file" / "out.pth", "--part", "mit")
     assert "cannot be written" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "in.pth"]
+
+
+def test_an_encoder_of_no_variant(tool, encoder, tmp_path, capsys):
+    source, target = tmp_path / "in.pth", tmp_path / "out.pth"
+    torch.save({**encoder, "norm2.bias": torch.ones(3)}, source)
+    line = error_line(tool, capsys, source, target, "--part", "mit")
+    assert f"{source}: norm2.bias is (3,), not (64,) as in MiT-B0" in line
+    assert not target.exists()

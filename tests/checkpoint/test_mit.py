@@ -113,3 +113,9 @@ def test_values_that_make_no_tensor_of_ours(official, shape):
         KeyError, match=rf"{re.escape(key)} is {re.escape(str(shape))}, which makes"
     ):
         convert_mit({**stored, key: torch.ones(shape)})
+
+
+def test_two_names_of_one_tensor(official):
+    twice = {**official, "module.norm1.bias": official["norm1.bias"]}
+    with pytest.raises(KeyError, match=r"norm1.bias and module.norm1.bias are the same"):
+        convert_mit(twice)

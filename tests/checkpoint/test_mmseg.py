@@ -99,7 +99,8 @@ def test_a_missing_key_is_named_as_in_the_file(released, name, part, around):
 
 def test_an_unknown_key_is_named(released):
     for key in ("neck.weight", "backbone.extra.bias", "decode_head.conv_seg.extra"):
-        stored = {**released["state_dict"], f"module.model.{key}": torch.ones(1)}
+        stored = {f"module.{k}": value for k, value in released["state_dict"].items()}
+        stored[f"module.model.{key}"] = torch.ones(1)
         with pytest.raises(KeyError, match=rf"module\.model\.{re.escape(key)}"):
             convert_mmseg(stored)
 
@@ -109,3 +110,18 @@ def test_files_of_other_kinds(released):
         convert_mmseg({"fc.weight": torch.ones(1)})
     with pytest.raises(ValueError, match="model, ema_model"):
         convert_mmseg(released, "imnet_model")
+
+
+def test_two_names_of_one_tensor(released):
+    key = next(iter(released["state_dict"]))
+    released["state_dict"][f"module.{key}"] = torch.ones(1)
+    with pytest.raises(KeyError, match=r"with 'module\.' and without it"):
+        convert_mmseg(released)
+
+
+def test_a_long_list_is_cut(released):
+    kept = {k: v for k, v in released["state_dict"].items() if "decode_head" not in k}
+    kept["model.decode_head.conv_seg.bias"] = torch.ones(2)
+    with pytest.raises(KeyError, match=r"conv_seg\.weight.* and \d+ more, unknown \[\]") as raised:
+        convert_mmseg(kept)
+    assert len(str(raised.value)) < 1000

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
-from ...weight_files import fit_tensors, named_values, read_tensors
+from ...weight_files import bare_names, fit_tensors, named_values, read_tensors
 
 # variant -> (channels of the stages, blocks of the stages)
 VARIANTS = {
@@ -176,7 +176,7 @@ class MixTransformer(Backbone):
         if variant not in VARIANTS:
             raise InputError(f"MODEL.MIT.VARIANT is {variant!r}; there are {', '.join(VARIANTS)}")
         self.channels, depths = VARIANTS[variant]
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
         inputs = 3
         for index, (outputs, depth) in enumerate(zip(self.channels, depths, strict=True)):
             kernel, stride = (7, 4) if index == 0 else (3, 2)
@@ -216,8 +216,7 @@ def load_mit_weights(network: MixTransformer, file: str) -> None:
     """
     what = f"MODEL.MIT.WEIGHTS {file}"
     state = named_values(read_tensors(Path(file), "MODEL.MIT.WEIGHTS"), what)
-    names = {key.removeprefix("module."): key for key in state}
-    names = {name: key for name, key in names.items() if not name.startswith("head.")}
+    names = {n: key for n, key in bare_names(state).items() if not n.startswith("head.")}
     fit = fit_tensors(state, names, network.state_dict())
     wrong = [*fit.missing, *fit.unknown, *fit.misshapen]
     if wrong:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import InputError
-from ...weight_files import fit_tensors, named_values, read_tensors
+from ...weight_files import bare_names, fit_tensors, named_values, read_tensors
 
 logger = logging.getLogger("copt_d2.modeling")
 STAGES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
@@ -133,8 +133,7 @@ class TimmBackbone(Backbone):
         """Loads all that the feature extractor has; layers after the last map may be left over."""
         state = _read_weights(name, source)
         what = f"MODEL.TIMM.WEIGHTS {source}"
-        names = {key.removeprefix("module."): key for key in state}
-        fit = fit_tensors(state, names, self.encoder.state_dict())
+        fit = fit_tensors(state, bare_names(state), self.encoder.state_dict())
         if fit.missing or fit.misshapen:
             raise InputError(
                 f"{what} does not fit {name}: {len(fit.missing)} tensors missing, "
