@@ -1,22 +1,14 @@
 """Tiny CamVid, its text bank, and the training script in this process or in one that may die."""
 
-import json
 import logging
-import multiprocessing
-import os
 import shutil
-from multiprocessing import forkserver
-from pathlib import Path
 
 import in_process
 import pytest
-import torch
 from camvid_drawings import draw_camvid
-from command_line import EVALUATED, SMALL, SMOKE
+from command_line import EVALUATED, SMOKE, small_run, write_random_bank
 from detectron2.utils.logger import setup_logger
-from safetensors.torch import save_file
-
-from copt_d2.data.label_spaces import CAMVID
+from preloaded import Processes, end
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +27,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory):
     """A text bank of random rows: the real one takes seconds to make."""
-    names = json.dumps(list(CAMVID.classes))
-    path = tmp_path_factory.mktemp("bank") / "bank.safetensors"
-    rows = torch.randn(len(CAMVID.classes), 16, generator=torch.Generator().manual_seed(0))
-    metadata = {"class_names": names, "templates": "[]", "encoder": "test", "averaging": "none"}
-    save_file({"text_embeddings": rows}, path, metadata)
-    return path
+    return write_random_bank(tmp_path_factory.mktemp("bank") / "bank.safetensors")
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +47,7 @@ def arguments(bank):
     """Command line of a small run: ``arguments(output, *flags, KEY=VALUE)`` with __ for dots."""
 
     def build(output, *flags, config=SMOKE, **changes):
-        options = {**SMALL, "MODEL.COPT.TEXT_BANK": bank, "OUTPUT_DIR": output}
-        options.update({key.replace("__", "."): value for key, value in changes.items()})
-        pairs = [str(part) for pair in options.items() for part in pair]
-        return ["--config-file", str(config), *flags, *pairs]
+        return small_run(bank, output, *flags, config=config, **changes)
 
     return build
 
@@ -97,35 +81,21 @@ def error_line(train, capsys):
 
 @pytest.fixture(scope="session")
 def processes():
-    """A multiprocessing context whose processes start in milliseconds: all is imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["in_process"])
-    with pytest.MonkeyPatch.context() as patch:
-        # the server does not take over sys.path
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        forkserver.ensure_running()
-    return context
+    return Processes()
 
 
 @pytest.fixture
 def start(processes):
     """Starts a function of ``in_process`` in a process of its own."""
+    started = []
 
     def begin(target, *args):
-        names = ("DETECTRON2_DATASETS", "COPT_D2_CACHE")
-        environment = {name: os.environ[name] for name in names}
-        process = processes.Process(target=in_process.call, args=(environment, target, *args))
-        process.start()
-        started.append(process)
-        return process
+        started.append(processes.start(target, *args))
+        return started[-1]
 
-    started = []
     yield begin
     for process in started:
-        if process.is_alive():
-            process.kill()
-        process.join()
+        end(process)
 
 
 @pytest.fixture
