@@ -1,7 +1,6 @@
 """Class pooling, class covariance and CoPT's covariance loss: public functions, dispatch."""
 
 import functools
-import importlib.util
 import logging
 import os
 
@@ -15,8 +14,11 @@ from .checks import (
     check_label_range,
     check_loss_options,
     check_reverse_mode,
+    check_triton,
+    check_whole_number,
     checked_labels,
     describe,
+    triton_problem,
 )
 
 __all__ = [
@@ -68,8 +70,8 @@ def class_means(
         check_labels: raise on labels outside [0, K) other than ``ignore_index``. Waits for the
             device.
         backend: "torch", "triton" or ``None`` = the environment variable ``COPT_KERNELS_BACKEND``,
-            else by device: Triton on a GPU. float64 and K beyond 1024 (64 for the covariance) are
-            always computed by PyTorch.
+            else by device: Triton on a GPU, if it is 3.3 or newer. float64 and K beyond 1024 (64
+            for the covariance) are always computed by PyTorch.
 
     Returns:
         means (K, C) and mass (K,) = Σ W_c: float64 for float64 features, else float32. An absent
@@ -139,6 +141,7 @@ def pooled_covariance_loss(
     """
     labels = checked_labels(features, labels)
     check_choice("mode", mode, MODES)
+    check_whole_number("ignore_index", ignore_index)
     check_loss_options(decay, metric)
     k, c = (len(text_cov) if text_cov.dim() else 0), features.shape[1]
     if k < 1 or c < 2:
@@ -250,6 +253,8 @@ def _pool(
     divide: bool,
 ) -> tuple[Tensor, Tensor]:
     labels = checked_labels(features, labels)
+    check_whole_number("num_classes", num_classes)
+    check_whole_number("ignore_index", ignore_index)
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     check_choice("mode", mode, MODES)
@@ -269,9 +274,12 @@ def _backend(backend: str | None, tensor: Tensor, num_classes: int, most: int) -
         raise ValueError(f"unknown backend {name!r}, expected None, 'torch' or 'triton'")
     fits = tensor.dtype != torch.float64 and num_classes <= most
     if name == "triton":
-        _check_triton(tensor)
+        check_triton(tensor)
     elif name is None:
-        name = "triton" if tensor.is_cuda and _has_triton() else "torch"
+        problem = triton_problem() if tensor.is_cuda else ""
+        name = "triton" if tensor.is_cuda and not problem else "torch"
+        if problem and not torch.compiler.is_compiling():
+            _warn_once(problem)
     if not fits:
         name = "torch"
     if not torch.compiler.is_compiling():
@@ -279,21 +287,11 @@ def _backend(backend: str | None, tensor: Tensor, num_classes: int, most: int) -
     return name
 
 
-def _check_triton(tensor: Tensor) -> None:
-    if not _has_triton():
-        raise ValueError('backend "triton": the package triton is not installed')
-    if not (tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"):
-        raise ValueError(
-            f'backend "triton" needs CUDA tensors, got {tensor.device} (or TRITON_INTERPRET=1 '
-            "before the start, for tests)"
-        )
-
-
-@functools.cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
-
-
 @functools.cache
 def _log_once(name: str, device_type: str) -> None:
     logging.getLogger(__name__).info("class covariance on %s: %s backend", device_type, name)
+
+
+@functools.cache
+def _warn_once(problem: str) -> None:
+    logging.getLogger(__name__).warning("class covariance runs in PyTorch: %s", problem)

@@ -1,9 +1,15 @@
 """What a caller can get wrong, said with the shapes."""
 
+import importlib
+import os
+import re
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+TRITON = (3, 3)  # older compilers abort the process on these kernels
 METRICS = ("cosine", "l1", "l2")
 LABEL_DTYPES = (torch.uint8, torch.int32, torch.int64)
 
@@ -55,6 +61,12 @@ def check_loss_options(decay: float, metric: str) -> None:
     check_choice("metric", metric, METRICS)
 
 
+def check_whole_number(name: str, value: Any) -> None:
+    """``value`` of the argument ``name`` must be one."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+
+
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """``value`` of the argument ``name`` must be one of ``choices``."""
     if value not in choices:
@@ -85,3 +97,27 @@ def check_fit(
 def describe(tensor: Tensor) -> str:
     """Shape, dtype and device."""
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
+
+
+def check_triton(tensor: Tensor) -> None:
+    """Whether the Triton kernels can run on ``tensor``."""
+    problem = triton_problem()
+    if problem:
+        raise ValueError(f'backend "triton": {problem}')
+    if not (tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"):
+        raise ValueError(
+            f'backend "triton" needs CUDA tensors, got {tensor.device} (or TRITON_INTERPRET=1 '
+            "before the start, for tests)"
+        )
+
+
+@torch.compiler.assume_constant_result  # not to be traced
+def triton_problem() -> str:
+    """Why the Triton kernels cannot run in this environment; empty if they can."""
+    try:
+        version = importlib.import_module("triton").__version__
+    except ImportError:
+        return "the package triton is not installed"
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= TRITON:
+        return ""
+    return f"Triton {version} is too old for these kernels, 3.3 (with torch 2.7) is needed"

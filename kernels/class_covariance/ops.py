@@ -132,7 +132,7 @@ def _covariance_shapes(means: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, 
         means.new_empty(()),
         means.new_empty(k, channels),
         means.new_empty(k, k),
-        means.new_empty(k),
+        means.new_empty(k + 2),
     )
 
 
@@ -167,10 +167,19 @@ class _Once(torch.autograd.Function):
 def _once(operator: Callable, *arguments: Any) -> Tensor:
     """What a backward operator returns. A gradient of it would be wrong without a word, as what the
     forward pass keeps is constant to autograd, so with ``create_graph=True`` it is an error.
+
+    Autograd runs only what lies between the result and the tensors that it is asked for. So the
+    result is tied to all it was made from: through the kept outputs of the forward operator every
+    way leads to its inputs. The ties are sums of no element; added, and not wrapped around the
+    result, they last when the result is a batch of gradients (``is_grads_batched``).
     """
     with torch.no_grad():
         result = operator(*arguments)
-    return _Once.apply(result.requires_grad_()) if torch.is_grad_enabled() else result
+    if torch.is_grad_enabled():
+        for each in arguments:
+            if isinstance(each, Tensor) and each.requires_grad:
+                result = result + _Once.apply(each).flatten()[:0].sum()
+    return result
 
 
 def _keep_pool(ctx: Any, inputs: tuple, output: tuple) -> None:

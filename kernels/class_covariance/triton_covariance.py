@@ -21,13 +21,31 @@ def _sign(matrix):
 
 
 @triton.jit
+def _unit(largest):
+    """The power of two up to ``largest``, at least 1: dividing by it changes no digit."""
+    power = (largest.to(tl.int32, bitcast=True) & 0x7F800000).to(tl.float32, bitcast=True)
+    return tl.maximum(power, 1.0)
+
+
+@triton.jit
+def _largest(matrix):
+    return tl.max(tl.max(tl.abs(matrix), 1), 0)
+
+
+@triton.jit
 def _joined(
-    products, sums, channels,
-    KP: tl.constexpr, BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr, AHEAD: tl.constexpr,
+    products, sums, channels, least,
+    KP: tl.constexpr, BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr, BLOCKS_PADDED: tl.constexpr,
+    AHEAD: tl.constexpr,
 ):  # fmt: skip
-    """X Xᵀ (KP, KP) and the rows' means (KP) of all channels, from those of blocks (README §3)."""
+    """X Xᵀ (KP, KP) of all channels, from the products and sums of blocks (README §3), the unit of
+    X, which is at least ``least``, and the rows' means (KP).
+    """
     classes = tl.arange(0, KP)
     other = tl.arange(0, KP)
+    units = sums + BLOCKS * KP
+    block = tl.arange(0, BLOCKS_PADDED)
+    unit = tl.maximum(tl.max(tl.load(units + block, mask=block < BLOCKS, other=1.0), 0), least)
     tile = classes[:, None] * KP + other[None, :]
     total = tl.zeros([KP], tl.float32)
     total_other = tl.zeros([KP], tl.float32)
@@ -37,38 +55,47 @@ def _joined(
             part = first + ahead
             total += tl.load(sums + part * KP + classes)
             total_other += tl.load(sums + part * KP + other)
-            matrix += tl.load(products + part * (KP * KP) + tile)
+            ratio = tl.load(units + part) / unit
+            matrix += tl.load(products + part * (KP * KP) + tile) * (ratio * ratio)
     mean = total / channels
     mean_other = total_other / channels
     for first in range(0, BLOCKS, AHEAD):
         for ahead in tl.static_range(AHEAD):
             part = first + ahead
             size = tl.minimum(channels - part * BLOCK_C, BLOCK_C)
-            shift = tl.load(sums + part * KP + classes) / size - mean
-            shift_other = tl.load(sums + part * KP + other) / size - mean_other
+            shift = (tl.load(sums + part * KP + classes) / size - mean) / unit
+            shift_other = (tl.load(sums + part * KP + other) / size - mean_other) / unit
             matrix += size * shift[:, None] * shift_other[None, :]
-    return matrix, mean
+    return matrix, unit, mean
 
 
 @triton.jit
-def _distance(pixel, text, turned, number, epsilon, METRIC: tl.constexpr):
-    """Loss and its slope by ``pixel``; matrices are 0 outside the ``number`` present classes."""
+def _distance(pixel, text, turned, unit, text_unit, number, epsilon, METRIC: tl.constexpr):
+    """Loss, a slope by ``pixel`` and the factor that its product with X lacks.
+
+    Covariances are measured in unit², X in units; all are 0 outside the ``number`` present classes.
+    """
     if METRIC == "cosine":
-        pixel_norm = tl.sqrt(_pair_sum(pixel * pixel) + epsilon)
-        text_norm = tl.sqrt(_pair_sum(text * text) + epsilon)
+        epsilon_here = epsilon / (unit * unit) / (unit * unit)
+        pixel_norm = tl.sqrt(_pair_sum(pixel * pixel) + epsilon_here)
+        epsilon_here = epsilon / (text_unit * text_unit) / (text_unit * text_unit)
+        text_norm = tl.sqrt(_pair_sum(text * text) + epsilon_here)
         cosine = _pair_sum(pixel * text) / (pixel_norm * text_norm)
         value = tl.where(number > 0, 1 - cosine, 0.0)
         slope = cosine * (pixel / pixel_norm) - 0.5 * (text + turned) / text_norm
         slope = slope / pixel_norm
+        factor = 1 / unit
     else:
         pairs = tl.maximum(number * number, 1.0)
         if METRIC == "l1":
-            value = _pair_sum(tl.abs(pixel - text)) / pairs
+            value = _pair_sum(tl.abs(pixel - text)) / pairs * unit * unit
             slope = 0.5 * (_sign(pixel - text) + _sign(pixel - turned)) / pairs
+            factor = unit
         else:
-            value = _pair_sum((pixel - text) * (pixel - text)) / pairs
-            slope = (2 * pixel - text - turned) / pairs
-    return value, slope
+            value = _pair_sum((pixel - text) * (pixel - text)) / pairs * unit * unit * unit * unit
+            slope = (2 * pixel - text - turned) / pairs * unit
+            factor = unit * unit
+    return value, slope, factor
 
 
 @triton.jit
@@ -77,15 +104,17 @@ def covariance_kernel(
     channels, decay, epsilon,
     K: tl.constexpr, KP: tl.constexpr, SPLITS: tl.constexpr, HAS_BANK: tl.constexpr,
     DIVIDE: tl.constexpr, METRIC: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr, BLOCKS_PADDED: tl.constexpr,
     SPLITS_AHEAD: tl.constexpr, BLOCKS_AHEAD: tl.constexpr,
 ):  # fmt: skip
     """Eqs. 8-10: memory bank, covariance, loss and its gradient by the covariance, in one launch.
 
     ``pooled`` (SPLITS, K, C) and ``mass`` (SPLITS, K) are sums of parts, or means with one split.
     Each program takes a block of channels, writes the block's part of the bank, its products
-    centred on the block's own mean (K x K) and its sums (K). The program that finishes last puts
-    the parts together (README §3) and has the loss; ``counter`` must be 0 before.
+    centred on the block's own mean (K x K) and its sums (K), and behind all sums the unit of the
+    products. The program that finishes last puts the parts together (README §3) and has the loss;
+    ``counter`` must be 0 before. Behind the rows' means in ``centre`` stand the unit and the factor
+    of the gradient.
     """
     block = tl.program_id(0)
     classes = tl.arange(0, KP)
@@ -117,26 +146,38 @@ def covariance_kernel(
     vector = tl.where(inside & present[:, None], vector, 0.0)
     total = tl.sum(vector, 1)
     mean = total / tl.minimum(channels - block * BLOCK_C, BLOCK_C)
-    centred = tl.where(inside & present[:, None], vector - mean[:, None], 0.0)
+    unit = _unit(_largest(vector))
+    centred = tl.where(inside & present[:, None], (vector - mean[:, None]) / unit, 0.0)
     product = tl.dot(centred, tl.trans(centred), input_precision=PRECISION)
     tile = classes[:, None] * KP + other[None, :]
     tl.store(products + block * (KP * KP) + tile, product)
     tl.store(sums + block * KP + classes, total)
+    tl.store(sums + BLOCKS * KP + block, unit)
 
     tl.debug_barrier()  # all threads have stored before one of them tells
     finished = tl.atomic_add(counter, 1, sem="acq_rel")
     if finished == BLOCKS - 1:
-        matrix, mean = _joined(products, sums, channels, KP, BLOCK_C, BLOCKS, BLOCKS_AHEAD)
-        pixel = matrix / (channels - 1)
-
         both = present[:, None] & (count_other > 0)[None, :]
-        pixel = tl.where(both, pixel, 0.0)
         place = classes[:, None] * K + other[None, :]
         text = tl.load(text_cov + place, mask=both, other=0.0)
         # the products are symmetric, so only the symmetric part of the slope has an effect
         turned = tl.load(text_cov + other[None, :] * K + classes[:, None], mask=both, other=0.0)
+        text_unit = _unit(tl.sqrt(_largest(text)))
+        least = text_unit  # l1 and l2 take a difference, so both are in the same unit
+        if METRIC == "cosine":
+            least = 1.0
+        matrix, unit, mean = _joined(
+            products, sums, channels, least, KP, BLOCK_C, BLOCKS, BLOCKS_PADDED, BLOCKS_AHEAD
+        )
+        pixel = tl.where(both, matrix / (channels - 1), 0.0)
+        if METRIC != "cosine":
+            text_unit = unit
+        text = text / text_unit / text_unit
+        turned = turned / text_unit / text_unit
         number = tl.sum(tl.where(present, 1.0, 0.0), 0)
-        value, slope = _distance(pixel, text, turned, number, epsilon, METRIC)
+        value, slope, factor = _distance(
+            pixel, text, turned, unit, text_unit, number, epsilon, METRIC
+        )
         scale = 2.0 / (channels - 1)
         if HAS_BANK:
             scale = scale * (1 - decay)
@@ -144,6 +185,8 @@ def covariance_kernel(
         matrix_inside = real[:, None] & (other < K)[None, :]
         tl.store(gram + place, tl.where(both, scale * slope, 0.0), mask=matrix_inside)
         tl.store(centre + classes, mean, mask=real)
+        tl.store(centre + K, unit)
+        tl.store(centre + K + 1, factor)
 
 
 @triton.jit
@@ -161,11 +204,11 @@ def _mean_gradient(
         new_bank + classes[:, None] * channels + channel[None, :], mask=inside, other=0.0
     )
     mean = tl.load(centre + classes, mask=real, other=0.0)
-    centred = tl.where(inside, vector - mean[:, None], 0.0)
+    centred = tl.where(inside, (vector - mean[:, None]) / tl.load(centre + K), 0.0)
     square = real[:, None] & (other < K)[None, :]
     slope = tl.load(gram + classes[:, None] * K + other[None, :], mask=square, other=0.0)
     result = tl.dot(slope, centred, input_precision=PRECISION) * tl.load(grad_loss)
-    return tl.where(inside, result, 0.0)
+    return tl.where(inside, result * tl.load(centre + K + 1), 0.0)
 
 
 @triton.jit

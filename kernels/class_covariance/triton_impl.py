@@ -72,7 +72,7 @@ def pool_backward(
 def covariance(
     means: Tensor, mass: Tensor, text_cov: Tensor, bank: Tensor | None, decay: float, metric: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Loss (), new bank (K, C), its slope (K, K) and the rows' means (K,)."""
+    """Loss (), new bank (K, C), its slope (K, K), the rows' means and two factors (K + 2,)."""
     counter = torch.zeros(1, dtype=torch.int32, device=means.device)
     means, mass = means.contiguous(), mass.contiguous()
     found = _covariance(means[None], mass[None], text_cov, bank, decay, metric, counter, False)
@@ -223,10 +223,10 @@ def _covariance(
     block = covariance_block(channels, padded)
     blocks = triton.cdiv(channels, block)
     options = {"dtype": torch.float32, "device": pooled.device}
-    # of all blocks: products (padded, padded), then sums (padded)
-    scratch = torch.empty(blocks * padded * (padded + 1), **options)
+    # of all blocks: products (padded, padded), then sums (padded), then units
+    scratch = torch.empty(blocks * (padded * (padded + 1) + 1), **options)
     new_bank, loss = torch.empty(k, channels, **options), torch.empty((), **options)
-    gram, centre, total_mass = (torch.empty(s, **options) for s in ((k, k), (k,), (k,)))
+    gram, centre, total_mass = (torch.empty(s, **options) for s in ((k, k), (k + 2,), (k,)))
     with _on_device_of(pooled):
         triton_covariance.covariance_kernel[(blocks,)](
             *(pooled, mass, text_cov.contiguous(), pooled if bank is None else bank.contiguous()),
@@ -235,6 +235,7 @@ def _covariance(
             **{"K": k, "KP": padded, "SPLITS": splits, "HAS_BANK": bank is not None},
             **{"DIVIDE": divide, "METRIC": metric, "PRECISION": PRECISION},
             **{"BLOCK_C": block, "BLOCKS": blocks},
+            **{"BLOCKS_PADDED": triton.next_power_of_2(blocks)},
             **{"SPLITS_AHEAD": tiles_ahead(splits, padded * block)},
             **{"BLOCKS_AHEAD": tiles_ahead(blocks, padded * padded)},
         )

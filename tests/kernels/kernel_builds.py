@@ -128,6 +128,7 @@ def build(name, target):
     if kernel is covariance.covariance_kernel:
         padded, block = constants["KP"], constants["BLOCK_C"]
         constants["SPLITS_AHEAD"] = triton_impl.tiles_ahead(constants["SPLITS"], padded * block)
+        constants["BLOCKS_PADDED"] = triton.next_power_of_2(constants["BLOCKS"])
         constants["BLOCKS_AHEAD"] = triton_impl.tiles_ahead(constants["BLOCKS"], padded * padded)
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     signature = {}

@@ -273,6 +273,27 @@ def test_nan_that_comes_back_for_an_absent_class_reaches_no_cell(mode):
     assert torch.equal(features.grad, wanted)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_a_gradient_that_is_not_finite_stays_in_the_cells_of_its_class(mode, wrong):
+    features, _ = draw(1, 3, 2, 4, 8, 16, 3)
+    labels = torch.zeros(1, 8, 16, dtype=torch.int64)
+    labels[..., 8:] = 1  # columns 2 and 3 of the cells
+    labels[:, :, 12:] = 255
+    features.requires_grad_()
+    means, _ = copt_kernels.class_means(features, labels, 3, mode=mode)
+    direction = torch.randn_like(means)
+    (wanted,) = torch.autograd.grad((means * direction).sum(), features, retain_graph=True)
+    direction[1, 2] = wrong
+    (found,) = torch.autograd.grad((means * direction).sum(), features)
+    # bilinear: the tents of columns 1 and 3 reach pixels of class 1, too
+    columns = [1, 2, 3] if mode == "bilinear" else [2]
+    assert found.isfinite().logical_not().nonzero()[:, [1, 3]].unique(dim=0).tolist() == [
+        [2, column] for column in columns
+    ]
+    assert torch.equal(found[found.isfinite()], wanted[found.isfinite()])
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("mode", ["area", "bilinear"])
 def test_labels_of_more_rows_than_are_taken_at_a_time(mode):

@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import copt_kernels
 import pytest
 import torch
+from copt_kernels.class_covariance import checks
 
 FEATURES = torch.zeros(2, 3, 4, 5)
 LABELS = torch.zeros(2, 8, 9, dtype=torch.int64)
@@ -40,6 +42,14 @@ def test_class_means_names_wrong_options():
         copt_kernels.class_means(FEATURES, LABELS, 0)
     with pytest.raises(ValueError, match=r"unknown mode 'cubic'.*nearest, area, bilinear"):
         copt_kernels.class_means(FEATURES, LABELS, 3, mode="cubic")
+
+
+@pytest.mark.parametrize("number", [2.0, "3", None, True])
+def test_class_means_names_what_is_no_whole_number(number):
+    for name in ("num_classes", "ignore_index"):
+        options = {"num_classes": 3, "ignore_index": 255, name: number}
+        with pytest.raises(ValueError, match=f"{name} must be a whole number, got {number!r}"):
+            copt_kernels.class_means(FEATURES, LABELS, **options)
 
 
 def test_labels_out_of_range_raise_on_request_only():
@@ -96,6 +106,46 @@ def test_unusable_backends_are_refused_by_argument_and_by_variable(backend, mess
     with pytest.raises(ValueError, match=message):
         copt_kernels.class_means(FEATURES, LABELS, 3)
     copt_kernels.class_means(FEATURES, LABELS, 3, backend="torch")  # the argument wins
+
+
+OLD = "Triton 3.2.0 is too old for these kernels, 3.3 (with torch 2.7) is needed"
+
+
+class Cuda(SimpleNamespace):
+    """As much of a tensor on a GPU as the choice of the backend looks at."""
+
+    is_cuda, dtype, device = True, torch.float32, torch.device("cuda")
+
+
+def test_too_old_a_triton_is_left_alone_with_one_line(monkeypatch, caplog):
+    triton = pytest.importorskip("triton")
+    package = importlib.import_module("copt_kernels.class_covariance")
+    assert package._backend(None, Cuda(), 5, 64) == "triton"
+    package._warn_once.cache_clear()
+    monkeypatch.setattr(triton, "__version__", "3.2.0")
+    assert [package._backend(None, Cuda(), 5, 64) for _ in range(3)] == ["torch"] * 3
+    lines = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert lines == [f"class covariance runs in PyTorch: {OLD}"]
+    copt_kernels.class_means(FEATURES, LABELS, 3)  # the CPU does not ask
+    for tensors in ((FEATURES, LABELS, 3), (FEATURES.double(), LABELS, 3)):
+        with pytest.raises(ValueError, match=re.escape(f'backend "triton": {OLD}')):
+            copt_kernels.class_means(*tensors, backend="triton")
+
+
+@pytest.mark.parametrize(
+    ("version", "usable"),
+    [("3.3.0", True), ("3.10.1", True), ("4.0.0+git1234", True), ("3.2.0", False), ("2.3", False)],
+)
+def test_versions_of_triton(version, usable, monkeypatch):
+    monkeypatch.setattr(pytest.importorskip("triton"), "__version__", version)
+    assert (checks.triton_problem() == "") == usable
+
+
+def test_without_triton(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)  # an import of it fails
+    with pytest.raises(ValueError, match='backend "triton": the package triton is not installed'):
+        copt_kernels.class_means(FEATURES, LABELS, 3, backend="triton")
+    copt_kernels.class_means(FEATURES, LABELS, 3)
 
 
 def test_choice_is_logged_once(caplog):

@@ -2,15 +2,13 @@
 ``test_triton_interpreter.py`` runs this file in a process of its own.
 """
 
-import os
-
 import copt_kernels
 import pytest
 import torch
 import torch.nn.functional as F
+from backends import INTERPRETED
 from copt_kernels.class_covariance import reference
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 pytestmark = [pytest.mark.parity]
 if not INTERPRETED:

@@ -7,7 +7,12 @@ import pytest
 @pytest.mark.parametrize("target", kernel_builds.TARGETS)
 @pytest.mark.parametrize("name", kernel_builds.BUILDS)
 def test_compiles(name, target):
-    built = kernel_builds.build(name, target)
+    try:
+        built = kernel_builds.build(name, target)
+    except Exception as error:
+        if "ROCm linker" in str(error):  # Triton brings its own from 3.5 on
+            pytest.skip("compiled for AMD GPUs; this Triton needs ROCm's linker for the rest")
+        raise
     assert built.metadata.shared <= 99 * 1024, "more shared memory than a consumer GPU has"
     assert built.asm["hsaco" if target.startswith("gfx") else "cubin"]
 
