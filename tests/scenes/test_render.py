@@ -72,6 +72,9 @@ def test_photographs_have_texture_where_renderings_are_flat():
     assert roughness("photographic") > 1.5
 
 
+SLACK = 0.25  # of 255: OpenCV 4.9 and 5.0 differ by up to 0.18
+
+
 @pytest.mark.parametrize(
     ("style", "mean"),
     [("rendered", (109.29, 118.77, 126.38)), ("photographic", (117.85, 116.55, 115.28))],
@@ -80,7 +83,7 @@ def test_pictures_are_those_of_this_version(style, mean):
     """Kept data sets are told apart by VERSION: whoever changes a picture raises it, and this."""
     assert VERSION == 2
     image, _ = render_scene([5, 1], style, 256)
-    assert image.mean(axis=(0, 1)) == pytest.approx(mean, abs=0.05)
+    assert image.mean(axis=(0, 1)) == pytest.approx(mean, abs=SLACK)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_other_looks_are_those_of_this_version(style, mean):
     """As above; their version is WEATHER_VERSION."""
     assert WEATHER_VERSION == 1
     image, _ = render_scene([5, 1], style, 256)
-    assert image.mean(axis=(0, 1)) == pytest.approx(mean, abs=0.05)
+    assert image.mean(axis=(0, 1)) == pytest.approx(mean, abs=SLACK)
 
 
 def test_towns_are_those_of_this_version():

@@ -76,7 +76,9 @@ def tiny_sentence_t5(folder):
     )
     inner = folder.with_name(folder.name + "_inner")
     T5EncoderModel(config).save_pretrained(inner)
-    byte_tokenizer(end="</s>").save_pretrained(inner)
+    tokenizer = byte_tokenizer(end="</s>")
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]  # as T5's
+    tokenizer.save_pretrained(inner)
     transformer = parts.Transformer(str(inner), max_seq_length=80)
     pooling = parts.Pooling(32, pooling_mode="mean")
     dense = parts.Dense(32, 20, bias=False, activation_function=torch.nn.Identity())
