@@ -10,6 +10,7 @@ from torch import Tensor
 from . import ops, torch_impl
 from .checks import (
     check_choice,
+    check_dense,
     check_fit,
     check_label_range,
     check_loss_options,
@@ -140,6 +141,7 @@ def pooled_covariance_loss(
         ValueError: as the two functions.
     """
     labels = checked_labels(features, labels)
+    check_dense(text_cov=text_cov)
     check_choice("mode", mode, MODES)
     check_whole_number("ignore_index", ignore_index)
     check_loss_options(decay, metric)
@@ -205,6 +207,7 @@ def covariance_loss(
     Raises:
         ValueError: for shapes, dtypes or devices that do not fit, or an unknown metric or backend.
     """
+    check_dense(means=means)
     if means.dim() != 2 or means.shape[0] < 1 or means.shape[1] < 2:
         raise ValueError(f"means must be (K >= 1, C >= 2), got means {describe(means)}")
     if means.dtype not in (torch.float32, torch.float64):
@@ -237,6 +240,7 @@ def class_covariance(vectors: Tensor) -> Tensor:
     Raises:
         ValueError: if ``vectors`` is not a floating (K, D >= 2).
     """
+    check_dense(vectors=vectors)
     if vectors.dim() != 2 or vectors.shape[1] < 2 or not vectors.is_floating_point():
         raise ValueError(f"vectors must be a float (K, D >= 2), got {describe(vectors)}")
     return torch_impl.class_covariance(vectors)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+LIMIT = 2**63
 TRITON = (3, 3)  # older compilers abort the process on these kernels
 METRICS = ("cosine", "l1", "l2")
 LABEL_DTYPES = (torch.uint8, torch.int32, torch.int64)
@@ -16,6 +17,7 @@ LABEL_DTYPES = (torch.uint8, torch.int32, torch.int64)
 
 def checked_labels(features: Tensor, labels: Tensor) -> Tensor:
     """Labels as (N, H, W), after checking both tensors."""
+    check_dense(features=features, labels=labels)
 
     def fail(problem: str) -> None:
         both = f"got features {describe(features)} and labels {describe(labels)}"
@@ -63,8 +65,17 @@ def check_loss_options(decay: float, metric: str) -> None:
 
 def check_whole_number(name: str, value: Any) -> None:
     """``value`` of the argument ``name`` must be one."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not -LIMIT <= value < LIMIT:
+        raise ValueError(f"{name} must be a whole number of 64 bits, got {value!r}")
+
+
+def check_dense(**tensors: Any) -> None:
+    """Each must be a tensor, and not a sparse one."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name} must be a tensor, got {type(tensor).__name__}")
+        if tensor.layout != torch.strided:
+            raise ValueError(f"{name} must be a dense tensor, got {tensor.layout}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -82,6 +93,7 @@ def check_fit(
         given = [f"{name} {describe(t)}" for name, t in tensors.items() if t is not None]
         raise ValueError(f"{problem}, got {', '.join(given)}")
 
+    check_dense(**{name: tensor for name, tensor in tensors.items() if tensor is not None})
     first, *_ = tensors
     for name, shape in shapes.items():
         tensor = tensors[name]

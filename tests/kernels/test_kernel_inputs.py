@@ -44,11 +44,11 @@ def test_class_means_names_wrong_options():
         copt_kernels.class_means(FEATURES, LABELS, 3, mode="cubic")
 
 
-@pytest.mark.parametrize("number", [2.0, "3", None, True])
+@pytest.mark.parametrize("number", [2.0, "3", None, True, 2**63])
 def test_class_means_names_what_is_no_whole_number(number):
     for name in ("num_classes", "ignore_index"):
         options = {"num_classes": 3, "ignore_index": 255, name: number}
-        with pytest.raises(ValueError, match=f"{name} must be a whole number, got {number!r}"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number .*, got {number!r}"):
             copt_kernels.class_means(FEATURES, LABELS, **options)
 
 
@@ -61,6 +61,24 @@ def test_labels_out_of_range_raise_on_request_only():
         copt_kernels.class_means(FEATURES, labels, 3, check_labels=True)
     copt_kernels.class_means(FEATURES, LABELS + 255, 3, check_labels=True)
     copt_kernels.class_means(FEATURES, (LABELS + 2).byte(), 3, check_labels=True)
+
+
+@pytest.mark.parametrize("wrong", [None, [1.0], TEXT.numpy(), TEXT.to_sparse()])
+def test_what_is_no_dense_tensor_is_named(wrong):
+    of_loss = copt_kernels.covariance_loss
+    for name, call in {
+        "features": lambda: copt_kernels.class_means(wrong, LABELS, 3),
+        "labels": lambda: copt_kernels.class_sums(FEATURES, wrong, 3),
+        "text_cov": lambda: copt_kernels.pooled_covariance_loss(FEATURES, LABELS, wrong),
+        "means": lambda: of_loss(wrong, MASS, TEXT),
+        "vectors": lambda: copt_kernels.class_covariance(wrong),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} must be a .*tensor, got") as error:
+            call()
+        assert "\n" not in str(error.value)
+    if wrong is not None:  # which is no bank
+        with pytest.raises(ValueError, match=r"bank must be a .*tensor, got"):
+            of_loss(MEANS, MASS, TEXT, wrong)
 
 
 @pytest.mark.parametrize(
