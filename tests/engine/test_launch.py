@@ -11,6 +11,8 @@ from copt_d2.engine import launch
 from copt_d2.engine.launch import _exit_with_line, _say, _say_once
 from copt_d2.errors import InputError
 
+NUMPY_CORE = np._core if hasattr(np, "_core") else np.core  # of numpy 2, of 1.26
+
 
 def raising(error):
     def main(*_args):
@@ -59,7 +61,7 @@ def test_full_disk(capsys, number):
         RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously"),
         RuntimeError("GET was unable to find an engine to execute this computation"),
         MemoryError(),
-        np._core._exceptions._ArrayMemoryError((9, 9), np.dtype("f4")),
+        NUMPY_CORE._exceptions._ArrayMemoryError((9, 9), np.dtype("f4")),
         cv2.error("OpenCV: (-4:Insufficient memory) Failed to allocate 99 bytes"),
         OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
     ],
