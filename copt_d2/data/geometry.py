@@ -41,7 +41,7 @@ class Geometry:
             image = cv2.resize(image, self.resized[::-1], interpolation=cv2.INTER_LINEAR)
         y1, y2, x1, x2 = self.box
         crop = image[y1:y2, x1:x2]
-        return np.ascontiguousarray(crop[:, ::-1] if self.flip else crop)
+        return crop[:, ::-1].copy() if self.flip else np.ascontiguousarray(crop)
 
     def apply_to_labels(self, labels: ndarray) -> ndarray:
         """(H, W) -> (h, w), contiguous, nearest. Looks up the crop's pixels only."""

@@ -113,7 +113,7 @@ class SourceMapper:
                 break
         if self.rule.draw_flip(rng):
             geometry = Geometry(geometry.stored, size, geometry.box, flip=True)
-            crop = np.ascontiguousarray(crop[:, ::-1])
+            crop = crop[:, ::-1].copy()
         return geometry, crop, pixels
 
     def _is_varied(self, pixels: ndarray) -> bool:

@@ -249,3 +249,12 @@ def test_wrong_keys_are_named(cfg, key, value):
     cfg.merge_from_list([key, value])
     with pytest.raises(InputError, match=key):
         TargetMapper(cfg)
+
+
+@pytest.mark.parametrize("size", [(5, 1), (1, 5), (1, 1)])
+def test_an_image_of_one_pixel_in_width_is_mirrored_too(cfg, folder, size):
+    cfg.INPUT.SOURCE_RESIZE = cfg.INPUT.TARGET_RESIZE = ()
+    entry = pair(folder, np.arange(size[0] * size[1], dtype=np.uint8).reshape(size))
+    for seed in range(8):  # half of the crops are mirrored
+        assert SourceMapper(cfg)(entry, rng(seed))["sem_seg"].shape == size
+        assert TargetMapper(cfg)(entry, rng(seed))["valid"].shape == size
