@@ -89,3 +89,17 @@ def training_metadata(cfg: CfgNode, field: str, key: str) -> Sequence:
     if found is None:
         raise InputError(f"{key} is empty and data set {name!r} has no {field}; set {key}")
     return found
+
+
+def require_map(encoder: Backbone, name: str, loss: str) -> None:
+    """Looks whether an encoder has the feature map ``name``, which the class ``loss`` reads.
+
+    Raises:
+        InputError: if it has not.
+    """
+    maps = encoder.output_shape()
+    if name not in maps:
+        raise InputError(
+            f"{loss} looks at the feature map {name!r}, but the encoder has {', '.join(maps)}: "
+            f"remove {loss} from the feature losses of MODEL.UDA, or set MODEL.BACKBONE.NAME"
+        )

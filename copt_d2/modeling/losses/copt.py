@@ -12,7 +12,7 @@ from ...errors import InputError
 from ...structures import SegOutput
 from ..across_processes import process_count, sum_over_processes
 from ..text_bank import load_text_bank
-from .base import LOSS_REGISTRY, FeatureLoss, training_metadata
+from .base import LOSS_REGISTRY, FeatureLoss, require_map, training_metadata
 
 
 @LOSS_REGISTRY.register()
@@ -80,6 +80,7 @@ class CoPTLoss(FeatureLoss):
     @classmethod
     def from_config(cls, cfg: CfgNode, *, encoder: Backbone) -> dict[str, Any]:
         """Arguments from ``MODEL.COPT``; the class names are by default the training data set's."""
+        require_map(encoder, "res5", cls.__name__)
         options = cfg.MODEL.COPT
         names = options.CLASS_NAMES or training_metadata(
             cfg, "stuff_classes", "MODEL.COPT.CLASS_NAMES"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...structures import IGNORE_INDEX, SegOutput
 from ..across_processes import process_mean
-from .base import LOSS_REGISTRY, FeatureLoss, training_metadata
+from .base import LOSS_REGISTRY, FeatureLoss, require_map, training_metadata
 
 logger = logging.getLogger("copt_d2.feature_distance")
 
@@ -121,6 +121,7 @@ class FeatureDistanceLoss(FeatureLoss):
     @classmethod
     def from_config(cls, cfg: CfgNode, *, encoder: Backbone) -> dict[str, Any]:
         """Arguments from ``MODEL.UDA.FEATURE_DISTANCE``; default: the data's thing classes."""
+        require_map(encoder, "res5", cls.__name__)
         options = cfg.MODEL.UDA.FEATURE_DISTANCE
         classes = options.CLASSES or training_metadata(
             cfg, "thing_train_ids", "MODEL.UDA.FEATURE_DISTANCE.CLASSES"
