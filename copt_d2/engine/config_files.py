@@ -172,9 +172,9 @@ def _check_device(cfg: CfgNode) -> None:
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     try:
-        torch.empty(0, device=cfg.MODEL.DEVICE)
+        torch.zeros(1, device=cfg.MODEL.DEVICE).item()  # which "meta" cannot
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0][:200]
         raise InputError(f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} cannot be used: {reason}") from error
 
 

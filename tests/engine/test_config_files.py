@@ -127,6 +127,14 @@ def test_device(write, monkeypatch):
     assert load_config(file).MODEL.DEVICE == "cpu"
     assert load_config(file, ["MODEL.DEVICE", "cpu"]).MODEL.DEVICE == "cpu"
     assert message(file, "MODEL.DEVICE", "gpu").startswith("MODEL.DEVICE 'gpu' cannot be used: ")
+    assert message(file, "MODEL.DEVICE", "meta").startswith("MODEL.DEVICE 'meta' cannot be used: ")
+
+
+def test_the_whole_config_that_a_run_has_written(write):
+    cfg = load_config(write("SOLVER: {MAX_ITER: 10}\nTEST: {WINDOW: [5, 6]}\n"))
+    again = load_config(write(cfg.dump()))
+    assert config_changes(cfg.dump(), again) == []
+    assert chosen_values(again) == chosen_values(cfg)
 
 
 def test_chosen_values_are_those_that_differ_from_the_defaults(write):

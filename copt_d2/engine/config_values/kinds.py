@@ -9,7 +9,7 @@ from detectron2.utils.registry import Registry
 
 LONGEST_SHOWN = 100  # characters of a value in a message
 LARGEST_WHOLE = 2**31 - 1
-LARGEST_NUMBER = 1e9  # no rate, weight or factor is larger
+LARGEST_NUMBER = 1e6  # no weight or factor is larger
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes that file systems take
 
 
@@ -88,21 +88,21 @@ def number(
     low: float = 0.0, high: float = LARGEST_NUMBER, *, above: bool = False, below: bool = False
 ) -> Kind:
     """A finite number in [low, high]; without ``low`` if ``above``, without ``high`` if
-    ``below``.
+    ``below``. Above 1, ``high`` is no limit of the thing but of what can be meant.
     """
-    limits = f"between {low:g} and {high:g}"
-    if high == LARGEST_NUMBER:
+    if high > 1:
         limits = f"more than {low:g}" if above else f"{low:g} or more"
     elif above or below:
         ends = ("more than" if above else "at least", "less than" if below else "at most")
         limits = f"{ends[0]} {low:g} and {ends[1]} {high:g}"
+    else:
+        limits = f"between {low:g} and {high:g}"
 
     def fault(value: Any) -> str | None:
         if not is_number(value) or value != value:  # which NaN is
             return must_be(value, f"a number, {limits}")
         if not low <= value <= high or (above and value == low) or (below and value == high):
-            too_large = value > high == LARGEST_NUMBER
-            return must_be(value, f"at most {high:g}" if too_large else limits)
+            return must_be(value, f"at most {high:g}" if value > high > 1 else limits)
         return None
 
     return Kind(f"a number, {limits}", fault)

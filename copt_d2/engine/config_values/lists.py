@@ -48,6 +48,18 @@ def names(
     return Kind(f"a list of names of {what}s", fault)
 
 
+def maps_up_to(last: str) -> Kind:
+    """Names of feature maps, each once, of which ``last`` is the last one; or none."""
+    some = names("feature map")
+    words = f"a list of names of feature maps that ends with {last!r}; or empty"
+
+    def fault(value: Any) -> str | None:
+        found = some.fault(value)
+        return found or (must_be(value, words) if value and value[-1] != last else None)
+
+    return Kind(words, fault)
+
+
 def pixels(*sides: str, low: int = 1, empty: bool = False) -> Kind:
     """Whole numbers of pixels, as many as ``sides`` names, each ``low`` or more; or perhaps ()."""
     words = f"({', '.join(sides)}) in whole pixels, each between {low} and {LARGEST_SIDE}"
