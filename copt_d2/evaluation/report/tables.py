@@ -207,9 +207,11 @@ def _own_tables(measurements: Sequence[Measurement]) -> list[str]:
         groups = group_repetitions(chosen)
         rows = []
         for group in groups:
-            classes = group.measurements[0].record.get("classes_in_mean", [])
+            first = group.measurements[0].record
+            classes = first.get("classes_in_mean", [])
             cells = [mean_and_spread(group.values(column, classes)) for column in columns]
-            count = len(classes) or NOT_MEASURED
+            absent = set(first.get("classes_left_out", ()))
+            count = len([name for name in classes if name not in absent]) or NOT_MEASURED
             rows.append([_told_apart(group, groups), group.names, *cells, count])
         headers = ["method", "runs", *columns, "classes in mean"]
         parts += [f"### {dataset}\n", _markdown(headers, rows, texts=2)]
