@@ -17,14 +17,16 @@ from .config_keys import dotted_values
 logger = logging.getLogger("copt_d2.evaluate")
 
 CONFIG = "config_of_evaluation.yaml"
+FINAL = "model_final.pth"
 # keys that decide what a network makes of an image, and which classes are in the mean
 SETTINGS = (
     *("INPUT.TEST_RESIZE", "INPUT.BIT_DEPTH", "TEST.WINDOW", "TEST.STRIDE", "TEST.CLASSES"),
     *("MODEL.META_ARCHITECTURE", "MODEL.PIXEL_", "MODEL.BACKBONE.", "MODEL.TIMM.", "MODEL.MIT."),
     *("MODEL.HRDA.", "MODEL.SEM_SEG_HEAD."),
 )
-# among them, those that count in training only, and the size of a batch
+# among them, those that count in training only, the size of a batch, and what is found in the data
 WITHOUT_EFFECT = (
+    "INPUT.BIT_DEPTHS",
     *("MODEL.BACKBONE.FREEZE_AT", "MODEL.TIMM.WEIGHTS", "MODEL.TIMM.DROP_PATH_RATE"),
     *("MODEL.TIMM.FREEZE_NORM", "MODEL.MIT.WEIGHTS", "MODEL.MIT.DROP_PATH_RATE"),
     *("MODEL.HRDA.WINDOW_BATCH", "MODEL.HRDA.DETAIL_LOSS_WEIGHT", "MODEL.SEM_SEG_HEAD.DROPOUT"),
@@ -110,18 +112,24 @@ def _why_foreign(cfg: CfgNode, weights: EvaluatedWeights) -> str:
     folder = Path(cfg.OUTPUT_DIR)
     if weights.part != "student":
         return f"the {weights.part} is no result of the run in {folder}"
-    paths = [folder / "evaluation" / f"{name}.json" for name in cfg.DATASETS.TEST]
-    records = [_read(path) for path in paths if path.is_file()]
-    if records and all(_is_of(record, weights) for record in records):
-        return ""
-    newest = TrainingCheckpointer(cfg.OUTPUT_DIR).files()[:1]
+    records = [folder / "evaluation" / f"{name}.json" for name in cfg.DATASETS.TEST]
+    records = [_read(record) for record in records if record.is_file()]
+    are_same = [_is_of(record, weights) for record in records]
+    files = TrainingCheckpointer(cfg.OUTPUT_DIR).files() or [folder / FINAL]
     path = Path(weights.path or "")
-    if path.name == "model_final.pth":  # a second name of the last checkpoint
+    if path.name == FINAL and files[0].name != FINAL:  # a second name of the last checkpoint
         path = path.with_name(f"model_{weights.iteration or 0:07d}.pth")
-    if path.resolve() not in [file.resolve() for file in newest]:
+    is_inside = path.resolve() in [file.resolve() for file in files]
+    if is_inside and records and all(are_same):
+        return ""
+    if path.resolve() != files[0].resolve():
         return f"{weights.path} is not the newest checkpoint of the run in {folder}"
-    if (weights.iteration or 0) < max((r.get("iteration") or 0 for r in records), default=0):
-        return f"{weights.path} is older than what the run has evaluated"
+    steps = weights.iteration or 0
+    for record, is_same in zip(records, are_same, strict=True):
+        done = record.get("iteration") or 0
+        # a record of an earlier version does not know its weights
+        if steps < done or (steps == done and "weights" in record and not is_same):
+            return f"{weights.path} is not what the run has evaluated after step {done}"
     return ""
 
 

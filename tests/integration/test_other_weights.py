@@ -94,6 +94,32 @@ def test_other_weights_go_to_a_place_of_their_own(output, evaluate, foreign, cap
     assert f"{own['mIoU']:.1f} |" in runs
 
 
+def test_copies_do_not_take_the_place_of_the_run(output, evaluate, foreign, tmp_path):
+    before = files(output)
+    shutil.copy(output / "model_final.pth", tmp_path / "copy.pth")
+    evaluate(tmp_path / "copy.pth")  # the same weights, but nobody knows whose file it is
+    assert set(others(output)) == {"copy_student"}
+    copied = others(output)["copy_student"]
+    assert copied["weights"]["digest"] == record(output / "evaluation")["weights"]["digest"]
+    state = torch.load(foreign, weights_only=True)
+    torch.save({**state, "iteration": 4}, output / "model_0000004.pth")
+    evaluate()
+    torch.save({**state, "iteration": 4}, output / "model_final.pth")
+    (output / "model_0000004.pth").unlink()
+    (output / "model_0000003.pth").unlink()
+    evaluate(output / "model_final.pth")
+    assert set(others(output)) == {"copy_student", "model_0000004_student", "model_final_student"}
+    assert files(output) == before
+
+
+def test_a_run_of_which_the_last_checkpoint_is_left(output, evaluate):
+    for file in output.glob("model_0*"):
+        file.unlink()
+    evaluate(output / "model_final.pth")
+    assert record(output / "evaluation")["weights"]["path"] == str(output / "model_final.pth")
+    assert not (output / "evaluation" / "other").exists()
+
+
 def test_the_same_weights_with_other_settings(output, evaluate):
     before = files(output)
     evaluate(TEST__CLASSES="[0, 1]")
