@@ -101,8 +101,7 @@ def named_values(stored: Mapping[Any, Any], what: str) -> dict[str, Any]:
         raise InputError(f"{what} holds nothing")
     for key in stored:
         if not isinstance(key, str) or not key.isprintable() or len(key) > LONGEST_NAME:
-            is_short = isinstance(key, (str, int, float, bytes))
-            shown = f"{key!r:.60}" if is_short else in_words(key)
+            shown = f"{key!r:.60}" if isinstance(key, (str, bytes)) else in_words(key)
             raise InputError(f"{what} holds the key {shown}, which is no name of a tensor")
     return dict(stored)
 
@@ -142,8 +141,9 @@ def in_words(value: Any) -> str:
     """What a value is, for messages: "3 (int)", "None", "a list"."""
     if value is None:
         return "None"
-    text = repr(value) if isinstance(value, (bool, int, float)) else ""
-    return f"{text} ({type(value).__name__})" if text else f"a {type(value).__name__}"
+    # Python writes out no number of thousands of digits
+    is_short = isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**18)
+    return f"{value} ({type(value).__name__})" if is_short else f"a {type(value).__name__}"
 
 
 def _type_name(value: Tensor) -> str:

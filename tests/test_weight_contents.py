@@ -53,7 +53,7 @@ def test_a_layer_may_have_the_name_of_a_wrapper():
         ({"model": None}, "x.pth holds a NoneType under 'model', not named tensors"),
         ({"state_dict": [torch.ones(1)]}, "x.pth holds a list under 'state_dict'"),
         ({"model": {"state_dict": "a.pth"}}, "x.pth holds a str under 'state_dict'"),
-        ({3: torch.ones(1)}, "x.pth holds the key 3, which is no name"),
+        ({3: torch.ones(1)}, "x.pth holds the key 3 (int), which is no name"),
         ({"model": {"a": 1, b"b": 2}}, "x.pth holds the key b'b', which is no name"),
         ({("a", "b"): 1}, "x.pth holds the key a tuple, which is no name"),
         ({"a\nb": 1}, r"x.pth holds the key 'a\nb', which is no name"),

@@ -126,7 +126,8 @@ def _why_foreign(cfg: CfgNode, weights: EvaluatedWeights) -> str:
         return f"{weights.path} is not the newest checkpoint of the run in {folder}"
     steps = weights.iteration or 0
     for record, is_same in zip(records, are_same, strict=True):
-        done = record.get("iteration") or 0
+        done = record.get("iteration")
+        done = done if isinstance(done, int) else 0
         # a record of an earlier version does not know its weights
         if steps < done or (steps == done and "weights" in record and not is_same):
             return f"{weights.path} is not what the run has evaluated after step {done}"

@@ -76,6 +76,15 @@ RECORD = "evaluation/cityscapes_fine_sem_seg_val.json"
             spoil(RECORD, json.dumps({**record(), "weights": ["model_final.pth"]})),
             r"\(weights is no JSON object with a path\)",
         ),
+        (
+            spoil(RECORD, json.dumps({**record(), "weights": {"digest": 7}})),
+            r"\(weights has a digest or a part that is no text\)",
+        ),
+        (
+            spoil(RECORD, json.dumps({**record(), "iteration": "40000"})),
+            r"\(iteration is no number\)",
+        ),
+        (spoil(RECORD, "[" * 100_000), r"is damaged \(maximum recursion"),
         (spoil("config.yaml", "a: [1"), r"config\.yaml is damaged"),
         (spoil("config.yaml", "text"), r"config\.yaml is damaged \(no config keys\)"),
         (lambda run: (run / "config.yaml").unlink(), r"run holds no config\.yaml"),

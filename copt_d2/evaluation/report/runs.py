@@ -224,6 +224,10 @@ def _problem_of(record: Any) -> str:
         return "conditions is no JSON object"
     if not isinstance(weights, dict) or not isinstance(weights.get("path"), (str, NoneType)):
         return "weights is no JSON object with a path"
+    if not all(isinstance(weights.get(key, ""), str) for key in ("digest", "part")):
+        return "weights has a digest or a part that is no text"
+    if not isinstance(record.get("iteration"), (int, NoneType)):
+        return "iteration is no number"
     for part in (record, *conditions.values()):
         if not isinstance(part, dict) or not isinstance(part.get("IoU"), dict):
             return "IoU is no JSON object"
