@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 
-STOPPING = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
+# with which clusters and terminals end a job; Windows has no SIGHUP
+STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def leave_signals_to_parent() -> None:

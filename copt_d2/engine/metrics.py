@@ -62,8 +62,9 @@ def build_writers(folder: str, max_iter: int, start: int) -> list[EventWriter]:
     return [
         LogWriter(max_iter),
         JSONWriter(str(Path(folder) / "metrics.json"), WINDOW),
-        # what a killed run has shown beyond its last checkpoint is hidden
-        TensorboardXWriter(folder, WINDOW, purge_step=start),
+        # what a killed run has shown beyond its last checkpoint is hidden, and a kill loses what
+        # came in its last second (the default is two minutes)
+        TensorboardXWriter(folder, WINDOW, purge_step=start, flush_secs=1),
     ]
 
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
-STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+from ..data.worker_signals import STOPPING
+
 # whoever starts several processes passes a signal on that the whole group may have got as well
 FORWARDED_WITHIN = 5.0  # seconds
 
@@ -72,7 +73,8 @@ class StopSignals:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # None: one that C code has set, which Python cannot bring back
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if self.number and self.patience and isinstance(error, RuntimeError):
             raise Terminated(self.number) from error
 

@@ -135,6 +135,8 @@ class Run:
             seen += now != last and now == (wanted or draw.choice("sec"))
             last = now
             if time.monotonic() > deadline:
+                for process in ranks:
+                    end(process)
                 raise RuntimeError(f"{self.output}: nothing happens any more")
             time.sleep(0.001)
         time.sleep(draw.uniform(0, 0.02 if wanted else 0.2))

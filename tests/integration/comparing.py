@@ -44,10 +44,10 @@ def metrics(output):
 
 
 def record(output, name="camvid_day_val"):
-    """An evaluation record without the folder of its run and the time."""
+    """An evaluation record without the folder of its run and the commit of the code."""
     fields = json.loads((output / "evaluation" / f"{name}.json").read_text())
     fields["weights"] = {k: v for k, v in fields["weights"].items() if k != "path"}
-    del fields["checkpoint"]
+    del fields["checkpoint"], fields["commit"]
     return fields
 
 
