@@ -141,7 +141,7 @@ def in_words(value: Any) -> str:
     """What a value is, for messages: "3 (int)", "None", "a list"."""
     if value is None:
         return "None"
-    # Python writes out no number of thousands of digits
+    # a message has no room for hundreds of digits
     is_short = isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**18)
     return f"{value} ({type(value).__name__})" if is_short else f"a {type(value).__name__}"
 

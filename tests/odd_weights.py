@@ -15,7 +15,7 @@ def broken(shape, value):
 # of a layer whose weight has two dimensions
 ODD = {
     "number": (lambda shape: 3, r"is 3 \(int\), no tensor"),
-    "long number": (lambda shape: 10**5000, "is a int, no tensor"),
+    "long number": (lambda shape: 10**500, "is a int, no tensor"),
     "nothing": (lambda shape: None, "is None, no tensor"),
     "text": (lambda shape: "ones", "is a str, no tensor"),
     "list": (lambda shape: torch.ones(shape).tolist(), "is a list, no tensor"),
