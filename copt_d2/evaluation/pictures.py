@@ -7,6 +7,7 @@ import numpy as np
 
 FONT, LINE = cv2.FONT_HERSHEY_SIMPLEX, 18
 LEGEND_WIDTH = 170
+HIGHEST = 3  # a picture that is higher, measured in widths of its column, is drawn narrower
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
@@ -36,6 +37,28 @@ def _title_bar(titles: Sequence[str], width: int) -> np.ndarray:
     return bar
 
 
+def _fitted(
+    tiles: Sequence[np.ndarray], width: int, palette: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """The tiles of a row, of one size, side by side in columns of one width."""
+    height, own_width = tiles[0].shape[:2]
+    scale = min(width / own_width, HIGHEST * width / height)
+    size = max(1, round(own_width * scale)), max(1, round(height * scale))
+    columns = []
+    for tile in tiles:
+        is_photograph = tile.ndim == 3
+        picture = tile if is_photograph else colour_map(tile, palette)
+        # label colours must not be blended
+        mode = cv2.INTER_AREA if is_photograph else cv2.INTER_NEAREST
+        picture = cv2.resize(picture, size, interpolation=mode)
+        columns.append(
+            cv2.copyMakeBorder(
+                *(picture, 0, 0, 0, width - size[0]), cv2.BORDER_CONSTANT, value=WHITE
+            )
+        )
+    return np.hstack(columns)
+
+
 def prediction_sheet(
     rows: Iterable[Sequence[np.ndarray]],
     titles: Sequence[str],
@@ -44,6 +67,7 @@ def prediction_sheet(
     width: int = 320,
 ) -> np.ndarray:
     """Images and label maps side by side, one row per scene, with titles and a legend.
+    Images of any shape fit: very high ones are drawn narrower than their column.
 
     In maps of a row whose last map is the ground truth, nothing is hidden: predictions on ignored
     pixels are shown.
@@ -57,20 +81,7 @@ def prediction_sheet(
     Returns:
         (h, w, 3) uint8 RGB.
     """
-    lines = []
-    for row in rows:
-        height = round(row[0].shape[0] * width / row[0].shape[1])
-        tiles = [tile if tile.ndim == 3 else colour_map(tile, palette) for tile in row]
-        # label colours must not be blended
-        modes = [cv2.INTER_AREA if tile.ndim == 3 else cv2.INTER_NEAREST for tile in row]
-        lines.append(
-            np.hstack(
-                [
-                    cv2.resize(tile, (width, height), interpolation=mode)
-                    for tile, mode in zip(tiles, modes, strict=True)
-                ]
-            )
-        )
+    lines = [_fitted(row, width, palette) for row in rows]
     body = np.vstack([_title_bar(titles, width), *lines])
     side = legend(len(body), names, palette)
     missing = len(side) - len(body)

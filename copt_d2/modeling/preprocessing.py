@@ -1,5 +1,6 @@
 """From the mappers' uint8 dicts to normalised, padded batches."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,12 @@ from ..structures import DomainBatch
 
 IGNORED = 255
 
+logger = logging.getLogger("copt_d2.data")
+
 
 class ImagePreprocessor(nn.Module):
     """Holds the normalisation; pads right and below: images with 0 after it, labels with 255, valid
-    with 0.
+    with 0. The first padded image is told of.
     """
 
     @configurable
@@ -27,6 +30,7 @@ class ImagePreprocessor(nn.Module):
         """
         super().__init__()
         self.size = tuple(size)
+        self.has_told_of_padding = False
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
@@ -60,6 +64,7 @@ class ImagePreprocessor(nn.Module):
         """
         if not samples:
             return None
+        self._tell_of_padding(samples)
         device = self.mean.device
         images = [self.normalise(s["image"].to(device, non_blocking=True)) for s in samples]
         labels = self._stack(samples, "sem_seg", IGNORED)
@@ -68,3 +73,23 @@ class ImagePreprocessor(nn.Module):
             labels=None if labels is None else labels.long(),
             valid=self._stack(samples, "valid", 0),
         )
+
+    def _tell_of_padding(self, samples: Sequence[dict[str, Any]]) -> None:
+        """Once: a crop that is larger than most images wastes work and hides pixels."""
+        if self.has_told_of_padding:
+            return
+        full = self.size[0] * self.size[1]
+        for sample in samples:
+            height, width = sample["image"].shape[-2:]
+            if height * width == full:
+                continue
+            self.has_told_of_padding = True
+            resize = "INPUT.SOURCE_RESIZE" if "sem_seg" in sample else "INPUT.TARGET_RESIZE"
+            logger.warning(
+                "INPUT.CROP.SIZE %s (height, width) is larger than %s, of which %s are left after "
+                "%s and INPUT.SCALE_RANGE: %.1f %% of the pixels are padding, which is ignored; "
+                "lower the first or raise the second (other images are not told of)",
+                *(self.size, sample.get("file_name", "an image"), (height, width), resize),
+                100 * (1 - height * width / full),
+            )
+            return

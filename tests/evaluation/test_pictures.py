@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from copt_d2.evaluation.pictures import LEGEND_WIDTH, LINE, colour_map, legend, prediction_sheet
 
@@ -51,3 +52,26 @@ def test_a_low_sheet_is_filled_up_to_the_legend():
     sheet = prediction_sheet([(labels,)], ["labels"], NAMES, PALETTE, width=90)
     assert sheet.shape[0] == LINE * 5
     assert (sheet[34:, :90] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((1, 1), (90, 90)),
+        ((1, 2000), (1, 90)),  # as high as a pixel at least
+        ((2000, 1), (270, 1)),  # no higher than three widths
+        ((540, 90), (270, 45)),
+        ((2, 60000), (1, 90)),
+        ((270, 90), (270, 90)),
+    ],
+)
+def test_pictures_of_any_shape(shape, size):
+    labels = np.ones(shape, dtype=np.uint8)
+    image = np.full((*shape, 3), 7, dtype=np.uint8)
+    sheet = prediction_sheet([(image, labels)], ["image", "labels"], NAMES, PALETTE, width=90)
+    height, width = size
+    assert sheet.shape == (max(24 + height, LINE * 5), 2 * 90 + LEGEND_WIDTH, 3)
+    row = sheet[24 : 24 + height]
+    assert (row[:, :width] == 7).all()
+    assert (row[:, 90 : 90 + width] == PALETTE[1]).all()
+    assert (row[:, width:90] == 255).all()

@@ -56,3 +56,25 @@ def test_reads_the_config_and_adds_nothing_to_a_checkpoint(tiny_cfg):
     assert preprocessor.mean.flatten().tolist() == list(MEAN)
     assert preprocessor.std.flatten().tolist() == list(STD)
     assert not preprocessor.state_dict()
+
+
+def test_padding_is_told_of_once(caplog):
+    def sample(height, width, **labels):
+        image = torch.zeros(3, height, width, dtype=torch.uint8)
+        return {"image": image, "file_name": f"{height}x{width}.png", **labels}
+
+    preprocessor = build()
+    preprocessor.batch([sample(5, 7)] * 2)
+    assert caplog.text == ""
+    preprocessor.batch([sample(5, 7), sample(4, 7)])  # a fifth of 35 pixels is missing
+    preprocessor.batch([sample(1, 1)])
+    (record,) = caplog.records
+    line = record.getMessage()
+    assert line.startswith(
+        "INPUT.CROP.SIZE (5, 7) (height, width) is larger than 4x7.png, of which "
+    )
+    assert "(4, 7) are left after INPUT.TARGET_RESIZE and INPUT.SCALE_RANGE: 20.0 % of" in line
+    caplog.clear()
+    labels = torch.zeros(5, 1, dtype=torch.uint8)
+    build().batch([sample(5, 1, sem_seg=labels)])
+    assert "INPUT.SOURCE_RESIZE and INPUT.SCALE_RANGE: 85.7 % of" in caplog.text
