@@ -41,13 +41,20 @@ class Geometry:
             image = cv2.resize(image, self.resized[::-1], interpolation=cv2.INTER_LINEAR)
         y1, y2, x1, x2 = self.box
         crop = image[y1:y2, x1:x2]
-        return crop[:, ::-1].copy() if self.flip else np.ascontiguousarray(crop)
+        return mirrored(crop) if self.flip else np.ascontiguousarray(crop)
 
     def apply_to_labels(self, labels: ndarray) -> ndarray:
         """(H, W) -> (h, w), contiguous, nearest. Looks up the crop's pixels only."""
         rows = self.source_rows()
         first = rows[0]
         return labels[first : rows[-1] + 1].take(self.source_columns(), axis=1)[rows - first]
+
+
+def mirrored(pixels: ndarray) -> ndarray:
+    """(H, W, ...) with left and right exchanged, contiguous."""
+    # a copy in any case: for numpy, a single column is contiguous with a negative stride, too,
+    # and torch takes none
+    return pixels[:, ::-1].copy()
 
 
 def resized_size(stored: Size, box: tuple[int, ...], scale: float = 1.0) -> Size:

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from ..errors import InputError
-from .geometry import CropRule, Geometry, Size, resized_size
+from .geometry import CropRule, Geometry, Size, mirrored, resized_size
 from .label_spaces import IGNORE_INDEX
 from .layouts import DatasetDict
 from .photometric import photometric_distortion
@@ -113,7 +113,7 @@ class SourceMapper:
                 break
         if self.rule.draw_flip(rng):
             geometry = Geometry(geometry.stored, size, geometry.box, flip=True)
-            crop = crop[:, ::-1].copy()
+            crop = mirrored(crop)
         return geometry, crop, pixels
 
     def _is_varied(self, pixels: ndarray) -> bool:

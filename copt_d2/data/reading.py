@@ -239,7 +239,7 @@ def _turned(pixels: ndarray, orientation: int) -> ndarray:
     transposed, down, right = _TURNS[orientation]
     if transposed:
         pixels = pixels.swapaxes(0, 1)
-    return np.ascontiguousarray(pixels[::down, ::right])
+    return pixels[::down, ::right].copy()  # of a single row, a view would keep its stride
 
 
 def _input_error(kind: str, path: str | Path, error: Exception) -> InputError:

@@ -251,10 +251,18 @@ def test_wrong_keys_are_named(cfg, key, value):
         TargetMapper(cfg)
 
 
-@pytest.mark.parametrize("size", [(5, 1), (1, 5), (1, 1)])
-def test_an_image_of_one_pixel_in_width_is_mirrored_too(cfg, folder, size):
-    cfg.INPUT.SOURCE_RESIZE = cfg.INPUT.TARGET_RESIZE = ()
-    entry = pair(folder, np.arange(size[0] * size[1], dtype=np.uint8).reshape(size))
-    for seed in range(8):  # half of the crops are mirrored
-        assert SourceMapper(cfg)(entry, rng(seed))["sem_seg"].shape == size
-        assert TargetMapper(cfg)(entry, rng(seed))["valid"].shape == size
+@pytest.mark.parametrize("size", [(1, 1), (1, 27), (19, 1), (1, 3000), (3000, 1)])
+def test_images_of_one_pixel_in_height_or_width(cfg, folder, size):
+    labels = rng().integers(0, 11, size)
+    entry = pair(folder, labels)
+    for resize in ((), (27, 19)):
+        cfg.INPUT.SOURCE_RESIZE = cfg.INPUT.TARGET_RESIZE = cfg.INPUT.TEST_RESIZE = resize
+        cfg.INPUT.PHOTOMETRIC_DISTORTION = True
+        cfg.INPUT.SCALE_RANGE = (0.5, 2.0) if resize else (1.0, 1.0)
+        for seed in range(4):  # mirrored or not
+            source = SourceMapper(cfg)(entry, rng(seed))
+            target = TargetMapper(cfg)(entry, rng(seed))
+            assert source["image"].shape[1:] == source["sem_seg"].shape
+            assert target["image"].shape[1:] == target["valid"].shape
+            assert target["valid"].all()
+        assert TestMapper(cfg)(entry)["height"] == size[0]

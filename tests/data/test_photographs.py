@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from picture_files import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, chunk, encoded, exif, png
 from PIL import Image
 
@@ -196,6 +197,13 @@ def test_pictures_are_read_upright(read, orientation):
     np.testing.assert_array_equal(read(content), UPRIGHT)
     levels = encoded(deep[..., 0], "TIFF", tiffinfo={274: orientation})
     np.testing.assert_array_equal(read(levels), grey(UPRIGHT[..., 0]))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (4, 1)])
+def test_turned_lines_can_be_given_to_torch(read, orientation, shape):
+    content = png(np.ones((*shape, 3)), 8, RGB, before=chunk(b"eXIf", exif(orientation)))
+    assert torch.from_numpy(read(content)).shape[:2] in (shape, shape[::-1])
 
 
 def test_bytes_of_pixels_are_no_orientation(read):
