@@ -56,8 +56,17 @@ def replace_bytes(path: Path, content: bytes) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """The same for text, in UTF-8."""
-    replace_bytes(path, text.encode())
+    """The same for text, in UTF-8; what it quotes of file names keeps its bytes."""
+    replace_bytes(path, text.encode(errors="surrogateescape"))
+
+
+def is_utf8(path: str | Path) -> bool:
+    """Whether the bytes of a path are UTF-8; of files from old Windows archives they are not."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def move_to_previous(folder: Path, paths: Sequence[Path]) -> Path:

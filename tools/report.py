@@ -64,7 +64,9 @@ def write_report(arguments: argparse.Namespace) -> None:
         readers = Readers(read_shown, read_train_ids)
         pictures = write_sheets(exported, arguments.out, arguments.images, readers)
     beside = [path.relative_to(arguments.out.parent) for path in pictures]
-    arguments.out.write_text(build_report(measurements, beside), encoding="utf-8")
+    # what it quotes of file names keeps its bytes
+    text = build_report(measurements, beside).encode(errors="surrogateescape")
+    arguments.out.write_bytes(text)
     print(f"wrote {', '.join(str(path) for path in (arguments.out, *pictures))}")
 
 

@@ -105,7 +105,9 @@ def start_logs(cfg: CfgNode) -> None:
     """On standard output and in the output folder."""
     with writable_folder(cfg):
         for name in ("copt_d2", "detectron2", "fvcore"):
-            setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
+            logger = setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
+            for handler in logger.handlers:  # a file name that is no text must not lose its line
+                getattr(handler.stream, "reconfigure", dict)(errors="backslashreplace")
 
 
 def start_generators(cfg: CfgNode, args: argparse.Namespace) -> None:

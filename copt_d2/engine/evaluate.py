@@ -34,7 +34,7 @@ from ..evaluation import Exporter, IoUEvaluator
 from ..evaluation.arg_max import predicted_classes
 from ..evaluation.pictures import prediction_sheet
 from ..evaluation.record import format_table, mean_in_words
-from ..files import replace_text
+from ..files import replace_bytes, replace_text
 from .evaluation_place import EvaluatedWeights, Place, choose_place, own_place
 from .evaluation_record import build_record, is_labelled
 from .memory import evaluation_advice, memory_advice
@@ -91,8 +91,14 @@ def _write_sheet(name: str, keeper: PictureKeeper, bits: int, folder: Path) -> P
 
     sheet = prediction_sheet(rows(), titles, metadata.stuff_classes, metadata.stuff_colors)
     path = folder / f"{name}.png"
-    if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        raise InputError(f"{path} cannot be written: free space there, or set TEST.PICTURES to 0")
+    _, content = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    try:
+        replace_bytes(path, content.tobytes())
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}): free space there, or set TEST.PICTURES "
+            "to 0"
+        ) from error
     return path
 
 

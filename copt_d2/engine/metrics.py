@@ -1,6 +1,7 @@
 """Where the numbers of a run are written: the log's lines, metrics.json and TensorBoard."""
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ from detectron2.utils.events import (
     get_event_storage,
 )
 
-from ..files import replace_text
+from ..files import is_utf8, replace_text
+
+logger = logging.getLogger("copt_d2.metrics")
 
 WINDOW = 20  # iterations over which times are smoothed (medians), in all places alike
 
@@ -59,13 +62,17 @@ class LogWriter(CommonMetricPrinter):
 
 def build_writers(folder: str, max_iter: int, start: int) -> list[EventWriter]:
     """The log's lines, metrics.json and TensorBoard, for a run that goes on at ``start``."""
-    return [
-        LogWriter(max_iter),
-        JSONWriter(str(Path(folder) / "metrics.json"), WINDOW),
-        # what a killed run has shown beyond its last checkpoint is hidden, and a kill loses what
-        # came in its last second (the default is two minutes)
-        TensorboardXWriter(folder, WINDOW, purge_step=start, flush_secs=1),
-    ]
+    writers = [LogWriter(max_iter), JSONWriter(str(Path(folder) / "metrics.json"), WINDOW)]
+    if not is_utf8(folder):
+        logger.warning(
+            "TensorBoard cannot write to OUTPUT_DIR %s, whose name is not UTF-8; metrics.json has "
+            "the values",
+            *(folder,),
+        )
+        return writers
+    # what a killed run has shown beyond its last checkpoint is hidden, and a kill loses what came
+    # in its last second (the default is two minutes)
+    return [*writers, TensorboardXWriter(folder, WINDOW, purge_step=start, flush_secs=1)]
 
 
 class WriteEvents(PeriodicWriter):

@@ -132,6 +132,12 @@ def check_formats_fit(
             "TEST.EXPORT 'cityscapes' is for images named {city}_{sequence}_{frame}, "
             f"unlike {unnamed[0]} of {dataset_name}; choose from {choices}, or the data set's own"
         )
+    unwritable = next((f for f in image_files if not _is_utf8(_file_name(f))), None)
+    if wrong and unwritable is not None:
+        raise InputError(
+            f"TEST.EXPORT {wrong[0]!r} is packed in a zip, whose file names must be UTF-8, unlike "
+            f"that of {unwritable} in {dataset_name}: rename it, or choose from {choices}"
+        )
     names = Counter(_file_name(file) for file in image_files)
     repeated = [name for name, count in names.items() if count > 1]
     if formats and repeated:
@@ -139,6 +145,10 @@ def check_formats_fit(
             f"TEST.EXPORT {tuple(formats)}: several images of {dataset_name} would be written to "
             f"{repeated[0]}: give the images different base names"
         )
+
+
+def _is_utf8(name: str) -> bool:
+    return name == name.encode(errors="ignore").decode()
 
 
 def _file_name(image_file: str) -> str:

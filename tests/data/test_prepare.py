@@ -86,6 +86,20 @@ def test_training_reads_them_instead_of_counting(gta, monkeypatch, removed):
     }
 
 
+def test_names_that_are_no_utf8(folder):
+    """As zips from Windows unpack; the fingerprint of the cache reads such names, too."""
+    name = os.fsdecode(b"0006R0_stra\xdfe")
+    folder.camvid_pair("train", name, [[0, 3]])
+    split, root = "camvid_day_train", folder.root / "camvid"
+    assert used(split) == {(0, 0): 1, (0, 3): 1}
+    assert prepare_source(SPLITS[split], root, jobs=1) == (1, 1)
+    assert used(split) == {(0, 0): 1, (0, 3): 1}
+    assert json.loads((root / STATISTICS[0]).read_text())[0]["file"].endswith(
+        f"{name}_labelTrainIds.png"
+    )
+    assert check_split(split, SPLITS[split], root, jobs=1).maps == 1
+
+
 def test_maps_change_no_listing(gta):
     before = DatasetCatalog.get("gta_sem_seg_train")
     prepare_source(GTA, gta, jobs=1)

@@ -1,4 +1,5 @@
 import math
+import os
 import zipfile
 
 import cv2
@@ -175,6 +176,10 @@ def test_formats_that_fit():
     check_formats_fit(["train_ids", "color"], "camvid", False, ["a.png"])
     check_formats_fit(FORMATS, "cityscapes", True, ["jena_000012_000019_leftImg8bit.png"])
     check_formats_fit([], "anything", False, ["a/x.png", "b/x.png"])
+    latin = [os.fsdecode(b"/data/stra\xdfe_000000_000019.png")]  # not UTF-8, which a zip needs
+    check_formats_fit(["train_ids"], "acdc", True, latin)
+    with pytest.raises(InputError, match=r"'acdc' is packed in a zip, .* rename it"):
+        check_formats_fit(["acdc"], "acdc", True, latin)
 
 
 def test_file_names_that_do_not_fit():
