@@ -18,6 +18,7 @@ from detectron2.data import MetadataCatalog
 from waiting import wait_for_file, wait_until
 
 from copt_d2.engine.checkpointing import read_checkpoint
+from copt_d2.engine.run_lock import run_lock
 from copt_d2.text import write_bank
 
 pytestmark = pytest.mark.integration
@@ -151,6 +152,16 @@ def test_nan_in_one_process_stops_both(pair, tmp_path):
         assert len(lines) == 1
         assert lines[0].startswith("error: iteration 4: loss_source_ce in phase source is NaN")
         assert f"the last good checkpoint is {tmp_path}/run/model_0000003.pth" in lines[0]
+
+
+def test_a_folder_in_use_refuses_all_processes(pair, tmp_path):
+    """Rank 0 has the lock; the others do not wait for it."""
+    with run_lock(tmp_path):
+        statuses, errors = pair(in_process.train_net.main, tmp_path)
+    assert statuses == [1, 1]
+    assert errors[0] == errors[1]
+    line = f"error: OUTPUT_DIR {tmp_path} is in use: a training (process {os.getpid()} on "
+    assert errors[0][0].startswith(line)
 
 
 def test_batch_that_processes_cannot_share(pair, tmp_path):
