@@ -86,7 +86,7 @@ def covariance(
     scale = share / (means.shape[1] - 1)
     kept = F.pad(centre, (0, 2), value=1.0)
     if isinstance(unit, Tensor):
-        kept[-2], kept[-1] = unit, factor
+        kept[-2], kept[-1] = 1 / unit, factor
     return loss, new_bank, scale * (slope + slope.T), kept
 
 
@@ -95,8 +95,8 @@ def covariance_backward(
 ) -> Tensor:
     """Gradient (K, C) by the means: gram · X, 0 for absent classes."""
     present = (mass > 0)[:, None]
-    unit, factor = centre[-2], centre[-1]
-    centred = torch.where(present, (new_bank - centre[:-2, None]).div_(unit), 0)
+    inverse, factor = centre[-2], centre[-1]
+    centred = torch.where(present, (new_bank - centre[:-2, None]).mul_(inverse), 0)
     return torch.where(present, (grad_loss * gram) @ centred * factor, 0)
 
 

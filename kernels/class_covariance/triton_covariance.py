@@ -22,9 +22,15 @@ def _sign(matrix):
 
 @triton.jit
 def _unit(largest):
-    """The power of two up to ``largest``, at least 1: dividing by it changes no digit."""
+    """The power of two up to ``largest``, from 1 to 2^126: measuring in it changes no digit."""
     power = (largest.to(tl.int32, bitcast=True) & 0x7F800000).to(tl.float32, bitcast=True)
-    return tl.maximum(power, 1.0)
+    return tl.minimum(tl.maximum(power, 1.0), 8.507059173023462e37)
+
+
+@triton.jit
+def _inverse(unit):
+    """1 / unit, exactly, which a GPU's division need not be: the exponent is turned round."""
+    return (0x7F000000 - unit.to(tl.int32, bitcast=True)).to(tl.float32, bitcast=True)
 
 
 @triton.jit
@@ -46,6 +52,7 @@ def _joined(
     units = sums + BLOCKS * KP
     block = tl.arange(0, BLOCKS_PADDED)
     unit = tl.maximum(tl.max(tl.load(units + block, mask=block < BLOCKS, other=1.0), 0), least)
+    inverse = _inverse(unit)
     tile = classes[:, None] * KP + other[None, :]
     total = tl.zeros([KP], tl.float32)
     total_other = tl.zeros([KP], tl.float32)
@@ -55,7 +62,7 @@ def _joined(
             part = first + ahead
             total += tl.load(sums + part * KP + classes)
             total_other += tl.load(sums + part * KP + other)
-            ratio = tl.load(units + part) / unit
+            ratio = tl.load(units + part) * inverse
             matrix += tl.load(products + part * (KP * KP) + tile) * (ratio * ratio)
     mean = total / channels
     mean_other = total_other / channels
@@ -63,8 +70,8 @@ def _joined(
         for ahead in tl.static_range(AHEAD):
             part = first + ahead
             size = tl.minimum(channels - part * BLOCK_C, BLOCK_C)
-            shift = (tl.load(sums + part * KP + classes) / size - mean) / unit
-            shift_other = (tl.load(sums + part * KP + other) / size - mean_other) / unit
+            shift = (tl.load(sums + part * KP + classes) / size - mean) * inverse
+            shift_other = (tl.load(sums + part * KP + other) / size - mean_other) * inverse
             matrix += size * shift[:, None] * shift_other[None, :]
     return matrix, unit, mean
 
@@ -76,15 +83,15 @@ def _distance(pixel, text, turned, unit, text_unit, number, epsilon, METRIC: tl.
     Covariances are measured in unit², X in units; all are 0 outside the ``number`` present classes.
     """
     if METRIC == "cosine":
-        epsilon_here = epsilon / (unit * unit) / (unit * unit)
-        pixel_norm = tl.sqrt(_pair_sum(pixel * pixel) + epsilon_here)
-        epsilon_here = epsilon / (text_unit * text_unit) / (text_unit * text_unit)
-        text_norm = tl.sqrt(_pair_sum(text * text) + epsilon_here)
+        squared = _inverse(unit) * _inverse(unit)
+        pixel_norm = tl.sqrt(_pair_sum(pixel * pixel) + epsilon * squared * squared)
+        squared = _inverse(text_unit) * _inverse(text_unit)
+        text_norm = tl.sqrt(_pair_sum(text * text) + epsilon * squared * squared)
         cosine = _pair_sum(pixel * text) / (pixel_norm * text_norm)
         value = tl.where(number > 0, 1 - cosine, 0.0)
         slope = cosine * (pixel / pixel_norm) - 0.5 * (text + turned) / text_norm
         slope = slope / pixel_norm
-        factor = 1 / unit
+        factor = _inverse(unit)
     else:
         pairs = tl.maximum(number * number, 1.0)
         if METRIC == "l1":
@@ -113,7 +120,7 @@ def covariance_kernel(
     Each program takes a block of channels, writes the block's part of the bank, its products
     centred on the block's own mean (K x K) and its sums (K), and behind all sums the unit of the
     products. The program that finishes last puts the parts together (README §3) and has the loss;
-    ``counter`` must be 0 before. Behind the rows' means in ``centre`` stand the unit and the factor
+    ``counter`` must be 0 before. Behind the rows' means in ``centre`` stand 1 / unit and the factor
     of the gradient.
     """
     block = tl.program_id(0)
@@ -147,7 +154,7 @@ def covariance_kernel(
     total = tl.sum(vector, 1)
     mean = total / tl.minimum(channels - block * BLOCK_C, BLOCK_C)
     unit = _unit(_largest(vector))
-    centred = tl.where(inside & present[:, None], (vector - mean[:, None]) / unit, 0.0)
+    centred = tl.where(inside & present[:, None], (vector - mean[:, None]) * _inverse(unit), 0.0)
     product = tl.dot(centred, tl.trans(centred), input_precision=PRECISION)
     tile = classes[:, None] * KP + other[None, :]
     tl.store(products + block * (KP * KP) + tile, product)
@@ -172,8 +179,8 @@ def covariance_kernel(
         pixel = tl.where(both, matrix / (channels - 1), 0.0)
         if METRIC != "cosine":
             text_unit = unit
-        text = text / text_unit / text_unit
-        turned = turned / text_unit / text_unit
+        text = text * _inverse(text_unit) * _inverse(text_unit)
+        turned = turned * _inverse(text_unit) * _inverse(text_unit)
         number = tl.sum(tl.where(present, 1.0, 0.0), 0)
         value, slope, factor = _distance(
             pixel, text, turned, unit, text_unit, number, epsilon, METRIC
@@ -185,7 +192,7 @@ def covariance_kernel(
         matrix_inside = real[:, None] & (other < K)[None, :]
         tl.store(gram + place, tl.where(both, scale * slope, 0.0), mask=matrix_inside)
         tl.store(centre + classes, mean, mask=real)
-        tl.store(centre + K, unit)
+        tl.store(centre + K, _inverse(unit))
         tl.store(centre + K + 1, factor)
 
 
@@ -204,7 +211,7 @@ def _mean_gradient(
         new_bank + classes[:, None] * channels + channel[None, :], mask=inside, other=0.0
     )
     mean = tl.load(centre + classes, mask=real, other=0.0)
-    centred = tl.where(inside, (vector - mean[:, None]) / tl.load(centre + K), 0.0)
+    centred = tl.where(inside, (vector - mean[:, None]) * tl.load(centre + K), 0.0)
     square = real[:, None] & (other < K)[None, :]
     slope = tl.load(gram + classes[:, None] * K + other[None, :], mask=square, other=0.0)
     result = tl.dot(slope, centred, input_precision=PRECISION) * tl.load(grad_loss)
