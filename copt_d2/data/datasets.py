@@ -20,8 +20,7 @@ from .label_spaces import (
     LabelSpace,
 )
 from .layouts import DatasetDict, Frames, Layout, Origin, list_files
-
-ListFunction = Callable[[], list[DatasetDict]]
+from .listing import ListFunction, checked_name, listed
 
 
 def register_dataset(
@@ -34,9 +33,9 @@ def register_dataset(
     """Makes a data set known under ``name``, replacing an entry of that name.
 
     Args:
-        name: what DATASETS.TRAIN, TARGET and TEST call it.
+        name: what DATASETS.TRAIN, TARGET and TEST call it, and records and caches their files.
         files: its layout, or a function that lists it: dicts with ``file_name``, ``image_id`` and,
-            where labelled, ``sem_seg_file_name``.
+            where labelled, ``sem_seg_file_name``. What it lists is looked at whenever it is called.
         label_space: its classes and the table of its label files.
         evaluation_classes: train ids averaged in the mIoU; ``None`` = all.
         statistics: whether class statistics in the layout's folder are of this data set.
@@ -44,8 +43,7 @@ def register_dataset(
         InputError: naming the data set, the argument and the first value that is wrong; nothing
             is registered then.
     """
-    if not isinstance(name, str) or not name.strip():
-        raise InputError(f"register_dataset: the name {name!r} is no text that a config can name")
+    checked_name(name)
     if not isinstance(files, Layout) and not callable(files):
         raise InputError(
             f"data set {name!r}: files is a {type(files).__name__}; needed is a "
@@ -58,7 +56,8 @@ def register_dataset(
     if name in MetadataCatalog.list():
         MetadataCatalog.remove(name)
     is_layout = isinstance(files, Layout)
-    DatasetCatalog.register(name, partial(list_files, files) if is_layout else files)
+    list_images = partial(list_files, files) if is_layout else partial(listed, name, files)
+    DatasetCatalog.register(name, list_images)
     MetadataCatalog.get(name).set(
         stuff_classes=list(label_space.classes),
         stuff_colors=[list(color) for color in label_space.palette],

@@ -135,3 +135,46 @@ def test_users_can_register_a_layout_or_a_function(folder):
         for name in ("own_layout", "own_list", "own_labelled_list"):
             DatasetCatalog.remove(name)
             MetadataCatalog.remove(name)
+
+
+@pytest.mark.parametrize("name", ["own/val", "own\\val", "own\nval", "..", "."])
+def test_names_that_files_cannot_have_are_refused(folder, name):
+    # records and pictures of the evaluation after a training are files of this name
+    with pytest.raises(InputError, match="register_dataset: the name") as caught:
+        register_dataset(name, Layout("own/images", "own/labels"), CAMVID)
+    assert "\n" not in str(caught.value)
+    assert name not in DatasetCatalog.list()
+
+
+@pytest.mark.parametrize(
+    ("entries", "match"),
+    [
+        (None, "returned None; needed is a list of dicts"),
+        ("own/0.png", "returned 'own/0.png'"),
+        ({"file_name": "own/0.png"}, "needed is a list of dicts"),
+        ([], "lists no image"),
+        (["own/0.png"], "entry 0 of its list is 'own/0.png'"),
+        ([{"file_name": "0.png"}, {"image_id": "1"}], "entry 1 of its list has no file_name"),
+        ([{"file_name": 7}], "entry 0 of its list has the file_name 7"),
+        ([{"file_name": "0.png", "sem_seg_file_name": ""}], "the sem_seg_file_name ''"),
+    ],
+)
+def test_what_a_function_lists_is_looked_at(entries, match):
+    register_dataset("own_listed", lambda: entries, CAMVID)
+    for use in (DatasetCatalog.get, target_images):
+        with pytest.raises(InputError, match=f"'own_listed'.*{match}") as caught:
+            use("own_listed")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_function_may_list_paths_one_by_one(tmp_path):
+    def entries():
+        yield {"file_name": tmp_path / "0.jpg", "sem_seg_file_name": tmp_path / "0.png"}
+        yield {"file_name": tmp_path / "1.jpg", "sem_seg_file_name": None}
+
+    register_dataset("own_listed", entries, CAMVID)
+    found = DatasetCatalog.get("own_listed")
+    assert found == [
+        {"file_name": f"{tmp_path}/0.jpg", "sem_seg_file_name": f"{tmp_path}/0.png"},
+        {"file_name": f"{tmp_path}/1.jpg"},
+    ]
