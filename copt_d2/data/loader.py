@@ -92,10 +92,14 @@ class TargetStream:
 
 
 def build_uda_train_loader(
-    cfg: CfgNode, start_iteration: int = 0
+    cfg: CfgNode, start_iteration: int = 0, tell: bool = True
 ) -> Iterable[dict[str, list[Sample]]]:
     """Endless batches of both domains, from iteration ``start_iteration`` on.
 
+    Args:
+        cfg: the whole config.
+        start_iteration: of the first batch.
+        tell: whether warnings about the data are logged; not in a run that has built one before.
     Returns:
         an iterable of ``{"source": [sample] * n, "target": [sample] * n}`` with n =
         SOLVER.IMS_PER_BATCH / processes and samples as of `SourceMapper` and `TargetMapper`;
@@ -109,7 +113,7 @@ def build_uda_train_loader(
         raise InputError(
             f"SOLVER.IMS_PER_BATCH is {total}; it must be a multiple of the {world} processes"
         )
-    batches = _TrainBatches(_source_stream(cfg), _target_stream(cfg), total, total // world)
+    batches = _TrainBatches(_source_stream(cfg, tell), _target_stream(cfg), total, total // world)
     images = (total // world) * (2 if cfg.DATASETS.TARGET else 1)
     height, width = cfg.INPUT.CROP.SIZE
     size = images * height * width * _PIXEL_BYTES
@@ -129,7 +133,7 @@ def build_uda_test_loader(cfg: CfgNode, dataset_name: str) -> "_Loader":
     return _Loader(cfg, samples, InferenceSampler(len(samples)), images=1)
 
 
-def _source_stream(cfg: CfgNode) -> SourceStream:
+def _source_stream(cfg: CfgNode, tell: bool) -> SourceStream:
     names = tuple(cfg.DATASETS.TRAIN)
     if not names:
         raise InputError("DATASETS.TRAIN is empty; name at least one labelled data set")
@@ -143,8 +147,8 @@ def _source_stream(cfg: CfgNode) -> SourceStream:
     rare_class = cfg.DATALOADER.RARE_CLASS
     sampler = None
     if rare_class.ENABLED:
-        sampler = build_rare_class_sampler(cfg, dataset_dicts)
-    else:
+        sampler = build_rare_class_sampler(cfg, dataset_dicts, tell)
+    elif tell:
         look_for_classes(cfg, dataset_dicts)
     min_crop_pixels = rare_class.MIN_PIXELS * rare_class.MIN_CROP_RATIO
     return SourceStream(dataset_dicts, SourceMapper(cfg), cfg.SEED, sampler, min_crop_pixels)

@@ -78,12 +78,15 @@ class RareClassSampler:
         return train_id, int(candidates[rng.integers(len(candidates))])
 
 
-def build_rare_class_sampler(cfg: CfgNode, dataset_dicts: list[DatasetDict]) -> RareClassSampler:
+def build_rare_class_sampler(
+    cfg: CfgNode, dataset_dicts: list[DatasetDict], tell: bool = True
+) -> RareClassSampler:
     """The sampler over all label files of DATASETS.TRAIN.
 
     Args:
         cfg: DATASETS.TRAIN and DATALOADER.RARE_CLASS are read.
         dataset_dicts: the source images, as `datasets_named` lists them.
+        tell: whether a warning names the classes without a pixel.
     Raises:
         InputError: for statistics of other data, or a class without a suitable image.
     """
@@ -91,6 +94,7 @@ def build_rare_class_sampler(cfg: CfgNode, dataset_dicts: list[DatasetDict]) -> 
     if keys.TEMPERATURE <= 0:
         raise InputError(f"DATALOADER.RARE_CLASS.TEMPERATURE is {keys.TEMPERATURE}; it must be > 0")
     pixels = source_pixels(cfg, dataset_dicts)
-    tell_absent_classes(cfg, pixels.sum(axis=0))
+    if tell:
+        tell_absent_classes(cfg, pixels.sum(axis=0))
     names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).stuff_classes
     return RareClassSampler(pixels, keys.TEMPERATURE, keys.MIN_PIXELS, names)

@@ -68,7 +68,7 @@ class PreciseBN(HookBase):
         cfg = trainer.cfg.clone()
         cfg.DATALOADER.NUM_WORKERS = 0
         with kept_random_state():
-            batches = itertools.islice(build_uda_train_loader(cfg), self.num_iter)
+            batches = itertools.islice(build_uda_train_loader(cfg, tell=False), self.num_iter)
             for batch in tqdm(batches, "batch norms", self.num_iter, disable=None):
                 student(trainer.model.preprocess(batch)[domain].images)
         for norm, momentum in zip(norms, momenta, strict=True):

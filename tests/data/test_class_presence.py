@@ -16,11 +16,11 @@ NAMES += ["sign symbol", "fence", "car", "pedestrian", "bicyclist"]
 def warnings_of(cfg, caplog):
     """The warnings of building the training loader."""
 
-    def build(rare_class):
+    def build(rare_class, **options):
         cfg.DATALOADER.RARE_CLASS.ENABLED = rare_class
         caplog.clear()
         with caplog.at_level(logging.INFO, logger="copt_d2"):
-            build_uda_train_loader(cfg)
+            build_uda_train_loader(cfg, **options)
         return [record.message for record in caplog.records if record.levelname == "WARNING"]
 
     return build
@@ -37,6 +37,11 @@ def test_classes_without_a_pixel_are_named_in_one_line(day_and_dusk, warnings_of
     (line,) = warnings_of(rare_class)
     absent = [f"'{name}' ({k})" for k, name in enumerate(NAMES) if k not in (0, 3, 8)]
     assert f"DATASETS.TRAIN has a pixel of the classes {', '.join(absent)}: not" in line
+
+
+@pytest.mark.parametrize("rare_class", [True, False])
+def test_a_second_loader_of_a_run_says_nothing(day_and_dusk, warnings_of, rare_class):
+    assert warnings_of(rare_class, tell=False) == []
 
 
 @pytest.mark.parametrize("rare_class", [True, False])

@@ -10,7 +10,7 @@ from torch import nn
 
 from copt_d2.errors import InputError
 from copt_d2.modeling import HRDA, build_segmentation_network
-from copt_d2.modeling.losses import cross_entropy
+from copt_d2.modeling.losses import FeatureLoss, cross_entropy
 from copt_d2.modeling.networks.hrda import draw_box
 from copt_d2.solver import build_optimizer
 from copt_d2.structures import DomainBatch, PseudoLabels, StepDraws
@@ -223,8 +223,11 @@ def test_feature_losses_of_the_target_run_the_encoder_once(hrda_cfg, enabled):
     assert all(torch.equal(a, b) for a, b in zip(gradients(losses), before, strict=True))
 
 
-def test_a_loss_of_the_target_may_read_logits(hrda_cfg):
-    class MeanOfLogits(nn.Module):
+@pytest.mark.parametrize("base", [nn.Module, FeatureLoss])
+def test_a_loss_of_the_target_may_read_logits(hrda_cfg, base):
+    """Somebody else's, which says nothing of what it reads."""
+
+    class MeanOfLogits(base):
         def on_output(self, output, labels):
             return output.logits.mean()
 

@@ -25,12 +25,12 @@ class FeatureLoss(nn.Module, ABC):
 
     Attributes:
         key: short name; the loss is logged as ``loss_<phase>_<key>``.
-        features_suffice: false in a loss that reads logits, which the target pass computes only if
-            it must.
+        features_suffice: true in a loss that reads no logits, without which the target pass of
+            such losses does (`UDASegmentor.target_losses`).
     """
 
     key: str
-    features_suffice = True
+    features_suffice = False
 
     @abstractmethod
     def on_output(self, output: SegOutput, labels: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class CoPTLoss(FeatureLoss):
     """
 
     key = "copt"
+    features_suffice = True
 
     @configurable
     def __init__(

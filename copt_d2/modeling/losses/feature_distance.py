@@ -101,6 +101,7 @@ class FeatureDistanceLoss(FeatureLoss):
     """
 
     key = "feature_distance"
+    features_suffice = True
 
     @configurable
     def __init__(
