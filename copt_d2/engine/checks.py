@@ -68,6 +68,14 @@ def _check_training_keys(cfg: CfgNode) -> None:
             "INPUT.CROP.ENABLED is False; training needs images of one size: leave it True and "
             "set INPUT.CROP.SIZE to the size of the images"
         )
+    rare = cfg.DATALOADER.RARE_CLASS
+    wanted = rare.MIN_PIXELS * rare.MIN_CROP_RATIO
+    if rare.ENABLED and wanted >= crop.SIZE[0] * crop.SIZE[1]:
+        raise InputError(
+            f"DATALOADER.RARE_CLASS.MIN_PIXELS {rare.MIN_PIXELS} times MIN_CROP_RATIO "
+            f"{rare.MIN_CROP_RATIO:g} pixels of a class never fit into a crop of INPUT.CROP.SIZE "
+            f"{tuple(crop.SIZE)}: lower one of them"
+        )
     backbone = cfg.MODEL.BACKBONE
     if backbone.FREEZE_AT and backbone.NAME == "build_mit_backbone":
         raise InputError(

@@ -1,6 +1,6 @@
 """Every config key with every kind of odd value: each ends in one line or in a run that works.
 
-python tests/campaigns/config_values.py [--full]    # minutes; --full takes half an hour
+python tests/campaigns/config_values.py [--full] [KEY ...]    # minutes; --full: half an hour
 
 A value goes in as a user gives it: in a YAML file and on the command line. What load_config and
 check_config let through is trained for two steps and evaluated on drawn frames, in a process of
@@ -234,14 +234,14 @@ def keys_of_campaign(full):
     return [key for key in keys if context_of(key).get("MODEL.COPT.TEXT_BANK") != ""][::5]
 
 
-def campaign(full=False):
-    """Runs it and returns the outcomes of all trials."""
+def campaign(full=False, keys=()):
+    """Runs it, perhaps for some keys only, and returns the outcomes of all trials."""
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
     fast = patch.object(yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     with record_keys.surroundings() as folder, contextlib.chdir(folder), fast:
         found = Campaign(folder)
-        found.run(trials(keys_of_campaign(full), full), None if full else 2)
+        found.run(trials(keys or keys_of_campaign(full), full), None if full else 2)
     logging.disable(logging.NOTSET)
     return found.outcomes
 
@@ -249,7 +249,9 @@ def campaign(full=False):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="all keys and values")
-    outcomes = campaign(parser.parse_args().full)
+    parser.add_argument("keys", nargs="*", metavar="KEY", help="only these keys")
+    arguments = parser.parse_args()
+    outcomes = campaign(arguments.full, arguments.keys)
     print(report(outcomes))
     sys.exit(bool(failures(outcomes)))
 

@@ -71,7 +71,11 @@ def test_a_key_takes_no_null_and_no_table(cfg, key):
             ("a", "é 🙂", "क्\u200dष", "道路"),
             (None, 1, "", " ", "a\nb", "\0", []),
         ),
-        (kinds.path(), ("", "a/b c", "\udc80", "é"), (None, 1, " ", "a\0", "a" * 256, "a/" * 3000)),
+        (
+            kinds.path(),
+            ("", "a/b c", "\udc80", "é"),
+            (None, 1, " ", "a\0", "a" * 256, "a/" * 3000, "a\nb"),
+        ),
         (kinds.path(empty=False), (".",), ("", None, "\ud800")),
         (kinds.one_of("a", "b"), ("a", "b"), (None, "", "c", "ab", ["a"], 1)),
         (lists.names("loss"), ((), [], ["a"], ("a", "b")), (None, "ab", ("a", "a"), [""], [1])),

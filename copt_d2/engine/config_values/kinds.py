@@ -123,10 +123,10 @@ def text(what: str) -> Kind:
 
 
 def path(what: str = "a file", *, empty: bool = True) -> Kind:
-    """A path that a file system can have, of ``what`` (with its article), or perhaps ''."""
+    """A path in one line that a file system can have, of ``what`` (with its article), or ""."""
 
     def fits(value: Any) -> bool:
-        if not isinstance(value, str) or "\0" in value:
+        if not isinstance(value, str) or "\0" in value or len(value.splitlines()) > 1:
             return False
         if not value.strip():
             return empty and not value

@@ -100,13 +100,6 @@ def wholes(low: int, high: int) -> Kind:
     return kind(words, lambda value: fits(value) and len(value) > 0)
 
 
-def all_off(count: int) -> Kind:
-    """``count`` switches that nobody can turn on."""
-    return kind(
-        f"{count} times False", lambda value: _is_list(value) and list(value) == [False] * count
-    )
-
-
 def interval(low: float, high: float) -> Kind:
     """A pair of numbers (a, b) with low <= a <= b <= high."""
 

@@ -23,7 +23,6 @@ from .kinds import (
     whole,
 )
 from .lists import (
-    all_off,
     bit_depths,
     class_names,
     expected_results,
@@ -149,10 +148,6 @@ DETECTRON2: dict[str, Kind] = {
     "MODEL.FPN.IN_FEATURES": maps_up_to("res5"),  # where its top level begins
     "MODEL.FPN.NORM": one_of(*NORMS),
     "MODEL.FPN.OUT_CHANNELS": whole(1, 2**12),
-    "MODEL.RESNETS.DEFORM_MODULATED": switch(),
-    "MODEL.RESNETS.DEFORM_NUM_GROUPS": whole(1, 2**12),
-    # the compiled module that deformable convolutions need is not installed
-    "MODEL.RESNETS.DEFORM_ON_PER_STAGE": all_off(4),
     "MODEL.RESNETS.DEPTH": one_number_of(18, 34, 50, 101, 152),
     "MODEL.RESNETS.NORM": one_of(*NORMS),
     "MODEL.RESNETS.NUM_GROUPS": whole(1, 2**12),
@@ -171,9 +166,9 @@ SCHEDULE: dict[str, Kind] = {
     "SOLVER.BACKWARD": one_of("phase", "loss", "sum"),
     "SOLVER.BASE_LR": number(0, 10),
     "SOLVER.CHECKPOINT_PERIOD": whole(),
-    "SOLVER.HEAD_LR_MULTIPLIER": number(),
+    "SOLVER.HEAD_LR_MULTIPLIER": number(0, 1000),
     "SOLVER.IMAGE_PERIOD": whole(),
-    "SOLVER.IMS_PER_BATCH": whole(1, 2**16),
+    "SOLVER.IMS_PER_BATCH": whole(1, 2**12),
     "SOLVER.LOG_PERIOD": whole(),
     "SOLVER.MAX_ITER": whole(1),
     "SOLVER.POLY_POWER": number(0, 100),
@@ -187,7 +182,7 @@ SCHEDULE: dict[str, Kind] = {
     "TEST.EXPORT": names("format"),
     "TEST.PICTURES": whole(),
     "TEST.PRECISE_BN.ENABLED": switch(),
-    "TEST.PRECISE_BN.NUM_ITER": whole(1),
+    "TEST.PRECISE_BN.NUM_ITER": whole(1, 10000),
     "TEST.STRIDE": pixels("height", "width", empty=True),
     "TEST.WINDOW": pixels("height", "width", empty=True),
 }
