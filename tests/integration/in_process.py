@@ -116,11 +116,11 @@ def run_and_die_half_written(argv, output):
 
     save = torch.save
 
-    def save_half(state, file):
-        save(state, file)
+    def save_half(state, output):
+        save(state, output)
         if state["iteration"] == 6:
-            file.truncate(file.tell() // 2)
-            file.flush()
+            output.file.truncate(output.file.tell() // 2)
+            output.file.flush()
             die()
 
     torch.save = save_half
