@@ -38,6 +38,7 @@ from copt_d2.engine import (
     launch,
     load_config,
 )
+from copt_d2.engine.dry_run import check_sizes
 from copt_d2.engine.memory import memory_advice, training_advice
 from copt_d2.engine.random_state import kept_random_state
 from copt_d2.engine.run_lock import run_lock
@@ -134,7 +135,9 @@ def evaluate_only(cfg: CfgNode) -> None:
     alone.MODEL.UDA.FEATURE_LOSSES = alone.MODEL.UDA.TARGET_FEATURE_LOSSES = ()
     alone.MODEL.MIT.WEIGHTS = ""  # MODEL.WEIGHTS holds the encoder too
     alone.MODEL.UDA.PHASES = ("source",)
-    check_expected_results(cfg, evaluate_weights(cfg, build_model(alone)))
+    model = build_model(alone)
+    check_sizes(cfg, model.student, training=False)
+    check_expected_results(cfg, evaluate_weights(cfg, model))
 
 
 def train(cfg: CfgNode, args: argparse.Namespace, is_drawn: bool) -> None:

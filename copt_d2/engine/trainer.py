@@ -26,6 +26,7 @@ from ..solver import build_lr_scheduler, build_optimizer
 from .adaptation import AdaptationWatch
 from .backward import back_propagate
 from .checkpointing import TrainingCheckpointer
+from .dry_run import check_sizes
 from .evaluate import evaluate
 from .hooks import ImageLogger, Periodic, PreciseBN, TeacherUpdate
 from .metrics import WriteEvents, build_writers, cut_metrics, values_of_step
@@ -48,6 +49,7 @@ class UDATrainer(TrainerBase):
         self.cfg = cfg
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.model = build_model(cfg)
+        check_sizes(cfg, self.model.student, training=True)
         self.optimizer = build_optimizer(cfg, self.model)
         self.scheduler = build_lr_scheduler(cfg, self.optimizer)
         self.checkpointer = TrainingCheckpointer(cfg.OUTPUT_DIR)

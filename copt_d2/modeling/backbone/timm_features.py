@@ -12,10 +12,12 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import InputError
 from ...weight_files import bare_names, fit_tensors, named_values, read_tensors
+from .encoder_sizes import AcceptedSizes, accepted_sizes
 
 logger = logging.getLogger("copt_d2.modeling")
 STAGES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
@@ -80,6 +82,42 @@ def _create_encoder(name: str, pretrained: bool, drop_path_rate: float) -> nn.Mo
         ) from error
 
 
+def _map_indices(name: str, reductions: list[int]) -> dict[str, int]:
+    """Stage -> index of the last map of its stride."""
+    found = {
+        stage: len(reductions) - 1 - reductions[::-1].index(stride)
+        for stride, stage in STAGES.items()
+        if stride in reductions
+    }
+    if len(found) == len(STAGES):
+        return found
+    kind = ", as a plain ViT" if len(set(reductions)) == 1 else ""
+    raise InputError(
+        f"MODEL.TIMM.NAME {name!r} has maps at strides {reductions}{kind}, not at 4, 8, 16, 32: "
+        "use an encoder with stages, such as swin_tiny_patch4_window7_224, convnext_tiny or "
+        "tf_efficientnet_lite0, or MODEL.BACKBONE.NAME build_mit_backbone"
+    )
+
+
+def _native_size(name: str) -> tuple[int, int]:
+    """(h, w) that timm trained an encoder with."""
+    known = timm.get_pretrained_cfg(name)
+    return tuple(known.input_size[1:]) if known is not None else (224, 224)
+
+
+def _is_strided(encoder: nn.Module) -> bool:
+    """Whether a 1x1 convolution skips pixels of a few channels (FastViT, MobileOne, RepVGG): with
+    the channels last, torch's backward pass on the CPU writes beyond its memory there.
+    """
+    return any(
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and max(module.stride) > 1
+        and module.in_channels < 16
+        for module in encoder.modules()
+    )
+
+
 class TimmBackbone(Backbone):
     """timm encoder -> dict of feature maps res2..res5."""
 
@@ -103,17 +141,9 @@ class TimmBackbone(Backbone):
             InputError: if the name, the weights or the strides do not fit.
         """
         super().__init__()
+        self.name = name
         self.encoder = _create_encoder(name, weights == "timm", drop_path_rate)
-        reductions = self.encoder.feature_info.reduction()
-        self._index = {
-            STAGES[stride]: len(reductions) - 1 - reductions[::-1].index(stride)
-            for stride in STAGES
-            if stride in reductions
-        }
-        if len(self._index) < len(STAGES):
-            raise InputError(
-                f"MODEL.TIMM.NAME {name!r} has maps at strides {reductions}, not at 4, 8, 16, 32"
-            )
+        self._index = _map_indices(name, self.encoder.feature_info.reduction())
         # Swin and its relatives hand out (N, H, W, C)
         self._channels_last_output = getattr(self.encoder, "output_fmt", "NCHW") == "NHWC"
         channels = self.encoder.feature_info.channels()
@@ -125,8 +155,14 @@ class TimmBackbone(Backbone):
             self._load(name, weights)
         self.freeze_norm = freeze_norm
         self._freeze(freeze_at)
-        # depth-wise convolutions run up to twice as fast in this layout
-        self.to(memory_format=torch.channels_last)
+        # depth-wise convolutions run up to twice as fast with the channels last
+        self._layout = torch.contiguous_format if _is_strided(self) else torch.channels_last
+        self.to(memory_format=self._layout)
+        self._sizes = AcceptedSizes()
+        try:
+            self._sizes = accepted_sizes(self, _native_size(name))
+        except ValueError as error:
+            raise InputError(f"MODEL.TIMM.NAME {name!r} cannot be an encoder: {error}") from error
         self.train()
 
     def _load(self, name: str, source: str) -> None:
@@ -175,11 +211,36 @@ class TimmBackbone(Backbone):
         return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> res2..res5, (N, C_i, H / stride, W / stride), the encoder rounds."""
-        maps = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        """(N, 3, H, W) -> res2..res5, (N, C_i, H / stride, W / stride), the encoder rounds.
+
+        An encoder that wants certain sizes gets zeros to the right and below; what the maps have of
+        them goes.
+
+        Raises:
+            InputError: for images that are too large for an encoder of one size.
+        """
+        height, width = images.shape[-2:]
+        padded = self._sizes.padded((height, width))
+        if padded is None:
+            raise InputError(
+                f"MODEL.TIMM.NAME {self.name!r} takes images of {self._sizes.only} (height, width) "
+                f"at most, not of {(height, width)}: make INPUT.CROP.SIZE and TEST.WINDOW no "
+                "larger, or choose an encoder for any size, such as tf_efficientnet_lite0, "
+                "convnext_tiny or swin_tiny_patch4_window7_224"
+            )
+        if padded != (height, width):
+            images = F.pad(images, (0, padded[1] - width, 0, padded[0] - height))
+        maps = self.encoder(images.contiguous(memory_format=self._layout))
         if self._channels_last_output:
             maps = [features.permute(0, 3, 1, 2) for features in maps]
-        return {stage: maps[index] for stage, index in self._index.items()}
+        features = {stage: maps[index] for stage, index in self._index.items()}
+        if padded == (height, width):
+            return features
+        strides = {stage: shape.stride for stage, shape in self._shapes.items()}
+        return {
+            stage: x[:, :, : -(-height // strides[stage]), : -(-width // strides[stage])]
+            for stage, x in features.items()
+        }
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride of each map."""
