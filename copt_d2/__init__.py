@@ -8,7 +8,7 @@ except ModuleNotFoundError as error:
     if error.name != "detectron2":
         raise
     raise ModuleNotFoundError(
-        "copt_d2 needs detectron2: run `python tools/install_detectron2.py` (`make install` does)",
+        "copt_d2 needs detectron2: run `python -m copt_tools.install_detectron2`",
         name="detectron2",
     ) from None
 

@@ -74,7 +74,7 @@ def wrong_imports(source, module, is_package=False):
         top = name.partition(".")[0]
         ours = top in ("copt_d2", "copt_kernels")
         if (
-            top in ("tools", "tests", "conftest")
+            top in ("tools", "copt_tools", "tests", "conftest")
             or (ours and not any(inside(name, target) for target in allowed))
             or (not ours and part == "copt_kernels" and top not in KERNEL_LIBRARIES)
         ):
@@ -122,6 +122,26 @@ def test_tools_import_this_package_before_detectron2(path):
     assert "detectron2" not in imported[: (*imported, "copt_d2").index("copt_d2")]
 
 
+def test_the_one_command_imports_the_standard_library_alone():
+    """What else a command needs, its tool imports: `copt --help` answers at once."""
+    names = imported_modules((ROOT / "tools" / "copt.py").read_text(), "copt_tools.copt")
+    assert {name.partition(".")[0] for name in names} <= set(sys.stdlib_module_names)
+    assert (
+        imported_modules((ROOT / "tools" / "__init__.py").read_text(), "copt_tools", True) == set()
+    )
+
+
+def test_no_tool_hides_a_module_of_the_standard_library():
+    """A script's folder comes first where Python looks: tools/inspect.py would break them all."""
+    tools = {path.stem for path in (ROOT / "tools").glob("*.py")}
+    assert not tools & set(sys.stdlib_module_names)
+
+
+def test_the_configs_package_is_data():
+    assert [path.name for path in (ROOT / "configs").rglob("*.py")] == ["__init__.py"]
+    assert imported_modules((ROOT / "configs" / "__init__.py").read_text(), "copt_configs") == set()
+
+
 @pytest.mark.parametrize(
     "path",
     [p for p, m, _ in FILES if inside(m, "copt_d2.modeling")],
@@ -162,6 +182,7 @@ def test_every_part_of_the_map_exists():
             "tools",
         ),
         ("copt_d2.data.mappers", "from tools.train_net import setup", "tools"),
+        ("copt_d2.engine.launch", "from copt_tools import train_net", "copt_tools"),
         ("copt_d2.data.mappers", "import tests.conftest", "tests"),
         ("copt_d2.structures", "from .data import mappers", "copt_d2.data"),
         ("copt_kernels.class_covariance.torch_impl", "import numpy as np", "numpy"),

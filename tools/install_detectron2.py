@@ -7,6 +7,7 @@ by hash), leaves those three things out and installs the rest. What detectron2 i
 pyproject.toml.
 """
 
+import argparse
 import base64
 import hashlib
 import importlib.util
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 PIN = "sal-detectron2==0.7.2"
@@ -59,8 +61,9 @@ def pure_wheel(original: Path, folder: Path) -> Path:
     return rewritten
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Installs detectron2 if ``import detectron2`` would fail."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(argv)
     if importlib.util.find_spec("detectron2") is not None:
         command = [sys.executable, "-c", "import detectron2.modeling"]
         tried = subprocess.run(command, capture_output=True, text=True)
