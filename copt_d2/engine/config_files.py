@@ -56,6 +56,8 @@ def _explain_mismatch(cfg: CfgNode, error: Exception, found: re.Match[str]) -> s
         needed = TABLE[key].words if key in TABLE else f"like {shown(old)}"
     if (was, now) == ("float", "int"):
         needed += f", written with a point: {value}.0"
+    if now == "str" and was in ("list", "tuple") and value[:1] in ("[", "("):
+        needed += "; on a command line its texts need quotes: \"['a', 'b']\""
     return f"Type mismatch ({was} vs. {now}): {key} is {shown(value)[1:-1]}; it must be {needed}"
 
 

@@ -183,6 +183,11 @@ def test_a_list_of_names_must_be_one(write, value):
     assert "MODEL.UDA.PHASES is " in message(write("SEED: 0"), "MODEL.UDA.PHASES", value)
 
 
+def test_names_without_quotes_on_the_command_line(write):
+    text = message(write("SEED: 0"), "DATASETS.TEST", "(camvid_day_val,)")
+    assert text.endswith("on a command line its texts need quotes: \"['a', 'b']\"")
+
+
 def test_a_long_value_is_cut(write):
     text = message(write(f"SOLVER: {{BASE_LR: {'x' * 5000}}}"))
     assert len(text) < 400

@@ -54,12 +54,16 @@ def unlabelled_images(description: Description, part: Part) -> list[DatasetDict]
     return [{"file_name": image.path, "image_id": image.key} for image in images]
 
 
-def labelled_images(description: Description, part: Part) -> tuple[list[DatasetDict], Table]:
+def labelled_images(
+    description: Description, part: Part, own_table: bool = True
+) -> tuple[list[DatasetDict], Table]:
     """The images of a labelled data set and their label files, in a form that training reads.
 
     Args:
         description: the whole.
         part: one data set of it, with labels.
+        own_table: whether masks of ids may stay as they are, with a table of their own; else they
+            are turned into train ids, too.
     Returns:
         dicts with ``file_name``, ``image_id`` and ``sem_seg_file_name``, and the table of 256 from
         stored values to train ids.
@@ -71,7 +75,7 @@ def labelled_images(description: Description, part: Part) -> tuple[list[DatasetD
     keys = {image.path: image.key for image in images}
     table = train_id_table(len(description.classes))
     if part.labels.form == "masks":
-        pairs, table = _of_masks(description, part, images, where)
+        pairs, table = _of_masks(description, part, images, where, own_table)
     else:
         pairs = _written(PLANS[part.labels.form](description, part, images, where), where)
     entries = [
@@ -88,7 +92,7 @@ def _written(plan: Plan, where: str) -> list[tuple[str, str]]:
 
 
 def _of_masks(
-    description: Description, part: Part, images: list[Found], where: str
+    description: Description, part: Part, images: list[Found], where: str, own_table: bool
 ) -> tuple[list[tuple[str, str]], Table]:
     labels = part.labels
     masks = list_found(labels.files, IMAGE_ENDINGS, f"{where}.masks")
@@ -100,7 +104,7 @@ def _of_masks(
     else:
         space = SPACES.get(description.label_space)
         table = table_of_ids(description, labels, () if space is None else space.table)
-    if direct:
+    if direct and own_table:
         logger.info("%s: %d masks of ids, read as they are", where, len(pairs))
         return pairs, tuple(int(value) for value in table[:256])
     reader = MaskReader(values, table)

@@ -3,7 +3,7 @@
 import colorsys
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..datasets import register_dataset
 from ..label_spaces import Color, LabelSpace, train_id_table
 from ..layouts import DatasetDict
-from .labels import labelled_images, unlabelled_images
+from .labels import Table, labelled_images, unlabelled_images
 from .read import read_description
 from .schema import Description, Part
 
@@ -58,10 +58,13 @@ def register_all_of(description: Description) -> Registered:
         name = f"{description.name}_{role}"
         single = len(parts) == 1
         own = (name,) if single else tuple(f"{name}_{n}" for n in range(1, len(parts) + 1))
-        for member, part in zip(own, parts, strict=True):
-            _register(member, description, part, space)
+        of_parts = [*zip(own, parts, strict=True)]
+        tables = {_register(member, description, part, space) for member, part in of_parts}
+        if len(tables) > 1:  # one data set has one table, and their union is one
+            for member, part in of_parts:
+                tables = {_register(member, description, part, space, own_table=False)}
         if not single:
-            _register_union(name, own, space)
+            _register_union(name, own, replace(space, table=tables.pop()))
         names[role], members[role] = name, own
     return Registered(description, names, members)
 
@@ -95,15 +98,19 @@ def colors_of(given: Sequence[Color | None]) -> list[Color]:
     return colors
 
 
-def _register(name: str, description: Description, part: Part, space: LabelSpace) -> None:
+def _register(
+    name: str, description: Description, part: Part, space: LabelSpace, own_table: bool = True
+) -> Table:
+    # returns the table of its label files
     if part.labels is None:
         entries = unlabelled_images(description, part)
     else:
-        entries, table = labelled_images(description, part)
-        space = LabelSpace(space.classes, space.palette, space.things, table)
+        entries, table = labelled_images(description, part, own_table)
+        space = replace(space, table=table)
     register_dataset(name, lambda: [dict(entry) for entry in entries], space)
     MetadataCatalog.get(name).set(weight=part.weight, description=str(description.path))
     logger.info("%s: %d images", name, len(entries))
+    return space.table
 
 
 def _register_union(name: str, members: Sequence[str], space: LabelSpace) -> None:

@@ -213,6 +213,36 @@ def test_a_list_is_several_data_sets_and_their_union(place):
     assert [e["dataset"][-1] for e in union] == ["1"] * 3 + ["2"] * 3
 
 
+def write_list(place, first, second):
+    path = place / "warehouse.yaml"
+    text = f"{CLASSES}source: [{{images: images, masks: masks, ids: {first}}}, "
+    path.write_text(
+        f"{text}{{images: images, masks: turned, ids: {second}}}]\ntarget: {{images: camera}}\n"
+    )
+    save(place / "masks", Image.fromarray)
+    save(place / "turned", lambda a: Image.fromarray(2 - a))
+    return path
+
+
+def test_the_union_of_masks_whose_ids_mean_different_classes(place):
+    forth, back = "{0: floor, 1: box, 2: person}", "{2: floor, 1: box, 0: person}"
+    names = register_description(write_list(place, forth, back))
+    found = [*train_ids(f"{names['source']}_1"), *train_ids(f"{names['source']}_2")]
+    for number, (one, of_union) in enumerate(zip(found, train_ids(names["source"]), strict=True)):
+        np.testing.assert_array_equal(one, labels_of(number % 3))
+        np.testing.assert_array_equal(of_union, labels_of(number % 3))
+
+
+def test_the_union_of_masks_of_the_same_ids_reads_them_as_they_are(place):
+    ids = "{0: person, 1: box, 2: floor}"
+    names = register_description(write_list(place, ids, ids))
+    one, union = (list(train_ids(f"{names['source']}{part}")) for part in ("_1", ""))
+    for number in range(3):
+        np.testing.assert_array_equal(one[number], 2 - labels_of(number))
+        np.testing.assert_array_equal(union[number], 2 - labels_of(number))
+    assert DatasetCatalog.get("warehouse_source")[0]["sem_seg_file_name"].endswith("masks/a.png")
+
+
 def test_labels_are_made_once_for_their_content(place, monkeypatch):
     save(place / "masks", lambda a: Image.fromarray(np.array(COLORS, np.uint8)[a]))
     register_description(describe(place, "masks: masks"))
