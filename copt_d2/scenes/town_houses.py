@@ -170,8 +170,8 @@ def _goods(painter: Painter, x: float, span: tuple[float, float], low: float) ->
     feet = painter.shape.uniform(low, 2.0, count)
     sizes = painter.shape.uniform(0.1, (0.7, 0.9), (count, 2))
     patches = [
-        upright(x, z, z + across_, y, min(y + up, 2.45))
-        for z, y, (across_, up) in zip(starts, feet, sizes, strict=True)
+        upright(x, z, z + wide, y, min(y + tall, 2.45))
+        for z, y, (wide, tall) in zip(starts, feet, sizes, strict=True)
     ]
     for choice in range(6):
         chosen = [patch for patch, g in zip(patches, group, strict=True) if g == choice]

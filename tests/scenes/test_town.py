@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from copt_d2.scenes.camera import Camera
+from copt_d2.scenes.finish import illuminate
 from copt_d2.scenes.layout import LANE, Roadside, Segment, Thing
 from copt_d2.scenes.painter import TRAIN_ID, Painter
 from copt_d2.scenes.styles import STYLES, Light
@@ -74,10 +77,6 @@ def test_a_street_of_the_town_has_its_camera_on_the_road():
 
 
 def test_the_sky_may_be_blown_out():
-    from dataclasses import replace
-
-    from copt_d2.scenes.finish import illuminate
-
     camera = Camera(64, 1.0, 0.0, 1.5, (0.5, 0.5), 0.0, 0.0)
     light = Light(1, np.zeros(3), 1e9, shadow=0.5, sides=(0.5, 1.0))
     means = []
