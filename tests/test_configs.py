@@ -185,7 +185,7 @@ def test_methods_of_one_resolution_have_half_the_size(name):
 
 
 def test_what_runs_without_downloads_has_the_embedded_text_encoder():
-    for name in ("camvid_day2dusk", "demo", "smoke/camvid_smoke"):
+    for name in ("camvid_day2dusk", "scenes2camvid", "demo", "smoke/camvid_smoke"):
         assert load(name).MODEL.COPT.ENCODER == "minilm"
 
 
