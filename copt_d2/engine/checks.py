@@ -13,8 +13,10 @@ from ..evaluation.export import check_format_names, check_formats_fit
 from ..modeling.networks.hrda import GRID
 from .adaptation import check_trusted_pixels
 from .class_checks import check_class_names
-from .config_keys import check_keys
+from .config_keys import check_keys, keys_without_effect
 from .config_values import check_values
+
+WITHOUT_EFFECT = keys_without_effect()  # for scripts that list them
 
 
 def check_config(cfg: CfgNode, training: bool = True) -> None:

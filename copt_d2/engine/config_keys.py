@@ -120,6 +120,13 @@ def keys_with_effect(cfg: CfgNode) -> set[str]:
     return found
 
 
+def keys_without_effect() -> tuple[str, ...]:
+    """detectron2's keys that no run with this project's parts reads: setting one is refused."""
+    parts = keys_read()["parts"].values()
+    by_part = {key for names in parts for keys in names.values() for key in keys}
+    return tuple(sorted(detectron2_keys() - by_part - set(keys_read()["everywhere"])))
+
+
 def _readers(key: str) -> str:
     """Parts, other than those of the config, that do read a key; "" = none."""
     for part, names in keys_read()["parts"].items():

@@ -6,6 +6,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
 
 from copt_d2 import add_copt_config
 from copt_d2.engine import check_config, load_config
+from copt_d2.engine.checks import WITHOUT_EFFECT
 from copt_d2.engine.config_keys import (
     INSTEAD,
     PARTS,
@@ -153,3 +154,8 @@ def test_our_parts_are_recorded():
     parts = keys_read()["parts"]
     assert set(parts["MODEL.UDA.FEATURE_LOSSES"]) <= {name for name, _ in LOSS_REGISTRY}
     assert set(parts["MODEL.META_ARCHITECTURE"]) <= {name for name, _ in META_ARCH_REGISTRY}
+
+
+def test_keys_without_effect_are_those_that_are_refused():
+    assert {"SOLVER.STEPS", "MODEL.SEM_SEG_HEAD.LOSS_WEIGHT", "VIS_PERIOD"} < set(WITHOUT_EFFECT)
+    assert not {"SOLVER.MAX_ITER", "OUTPUT_DIR", "MODEL.SEM_SEG_HEAD.NORM"} & set(WITHOUT_EFFECT)
