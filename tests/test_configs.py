@@ -15,9 +15,10 @@ from detectron2.config import CfgNode, get_cfg
 from copt_d2 import add_copt_config
 from copt_d2.engine import load_config
 from copt_d2.engine.config_files import config_changes
+from copt_d2.engine.config_names import config_names
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = [ROOT / "configs" / f"{name}.yaml" for name in config_names()]
 BENCHMARKS = [path for path in CONFIGS if path.parent.name == "configs"]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 

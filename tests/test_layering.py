@@ -16,6 +16,7 @@ ALLOWED = {
     "copt_d2.errors": (),
     "copt_d2.class_names": ("copt_d2.errors",),
     "copt_d2.files": (),
+    "copt_d2.installation": (),
     "copt_d2.weight_files": ("copt_d2.errors",),
     "copt_d2.data": (*LEAVES, "copt_d2.files"),
     "copt_d2.augment": LEAVES,
@@ -29,6 +30,7 @@ ALLOWED = {
     "copt_d2.engine": (
         *(*LEAVES, "copt_d2.config", "copt_d2.data", "copt_d2.modeling", "copt_d2.evaluation"),
         *("copt_d2.solver", "copt_d2.checkpoint", "copt_d2.files", "copt_d2.weight_files"),
+        "copt_d2.installation",
     ),
     "copt_kernels": (),
 }

@@ -8,7 +8,6 @@ Without --config-file: CoPT's network for GTA -> Cityscapes with MiT-B0, windows
 import argparse
 import os
 import sys
-from pathlib import Path
 
 # as train_net.py sets it
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -24,8 +23,7 @@ from copt_d2.engine.measuring import Stopwatch, describe_machine, describe_memor
 from copt_d2.errors import InputError
 from copt_d2.modeling.sliding_window import window_boxes
 
-ROOT = Path(__file__).resolve().parents[1]
-DEFAULT = ROOT / "configs" / "gta2cs.yaml"
+DEFAULT = "gta2cs"
 # the default's sizes for an ordinary computer
 SMALL = (
     *("MODEL.MIT.VARIANT", "b0", "MODEL.MIT.WEIGHTS", "", "MODEL.HRDA.CROP_SIZE", "256"),
@@ -116,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE")
     arguments = parser.parse_args(argv)
-    file = arguments.config_file or str(DEFAULT)
+    file = arguments.config_file or DEFAULT
     options = [*([] if arguments.config_file else SMALL), *arguments.opts]
     try:
         if min(*arguments.size, arguments.repeats) < 1:

@@ -28,8 +28,9 @@ from tabulate import tabulate
 
 from copt_d2.engine import check_config, chosen_values, load_config
 from copt_d2.errors import InputError
+from copt_d2.installation import code_version
 
-ROOT = Path(__file__).resolve().parents[1]
+TRAIN = Path(__file__).resolve().with_name("train_net.py")
 PLAIN = ["INPUT.PHOTOMETRIC_DISTORTION", "False", "DATALOADER.RARE_CLASS.ENABLED", "False"]
 SOURCE = ["MODEL.UDA.PHASES", "('source',)", "MODEL.UDA.FEATURE_LOSSES", "()"]
 DISTANCE = ["MODEL.UDA.FEATURE_LOSSES", "('FeatureDistanceLoss',)"]
@@ -85,7 +86,7 @@ def read_result(results: Path, row: Row, seed: int) -> dict | None:
 
 def run_once(config_file: str, overrides: list[str], folder: Path, jobs: int) -> dict:
     """Trains and evaluates in a process of its own; its scores and seconds."""
-    command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", config_file]
+    command = [sys.executable, str(TRAIN), "--config-file", config_file]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # with a single thread, 1x1 convolutions leave oneDNN and take several times as long
@@ -175,9 +176,7 @@ def run_missing(arguments: argparse.Namespace, row: Row, seed: int, more: list[s
     result = run_once(arguments.config_file, overrides, folder, arguments.jobs)
     result |= {"row": row.name, "seed": seed, "config": digest, "overrides": overrides}
     result["training_seconds"] = round(training_seconds(folder), 1)
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    found = subprocess.run(command, capture_output=True, text=True)
-    result["commit"] = found.stdout.strip()
+    result["commit"] = code_version(short=True) or ""
     result["jobs"] = arguments.jobs
     result["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     arguments.results.mkdir(parents=True, exist_ok=True)

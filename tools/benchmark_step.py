@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from pathlib import Path
 
 # as train_net.py sets it
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -23,8 +22,7 @@ from copt_d2.engine.measuring import Stopwatch, describe_machine, describe_memor
 from copt_d2.errors import InputError
 from copt_d2.text import ensure_text_bank
 
-ROOT = Path(__file__).resolve().parents[1]
-DEFAULT = ROOT / "configs" / "camvid_day2dusk.yaml"
+DEFAULT = "camvid_day2dusk"
 
 
 def time_steps(trainer: UDATrainer, steps: int) -> tuple[Stopwatch, list[float]]:
@@ -71,7 +69,7 @@ def print_report(watch: Stopwatch, worker_mib: list[float], images: int) -> None
 def main(argv: list[str] | None = None) -> None:
     """Reads the config, builds the trainer, times it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config-file", default=str(DEFAULT))
+    parser.add_argument("--config-file", default=DEFAULT)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE")
     arguments = parser.parse_args(argv)

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-ROOT = Path(__file__).resolve().parents[1]
-RUNS = {"source-only": "configs/baselines/demo_source_only.yaml", "adapted": "configs/demo.yaml"}
+TOOLS = Path(__file__).resolve().parent
+RUNS = {"source-only": "baselines/demo_source_only", "adapted": "demo"}
 VAL = "cityscapes_fine_sem_seg_val"
 SCENES = ["--source", "120", "--target", "80", "--val", "40", "--width", "512"]
 
@@ -27,7 +27,7 @@ def run_tool(name: str, *arguments: str, datasets: Path | None = None) -> None:
     environment = dict(os.environ)
     if datasets is not None:
         environment["DETECTRON2_DATASETS"] = str(datasets)
-    command = [sys.executable, str(ROOT / "tools" / name), *arguments]
+    command = [sys.executable, str(TOOLS / name), *arguments]
     finished = subprocess.run(command, env=environment)
     if finished.returncode:
         sys.exit(finished.returncode)
@@ -41,7 +41,7 @@ def train(
     print(f"\n== {name} ==", flush=True)
     start = time.time()
     options = [*overrides, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
-    run_tool("train_net.py", "--config-file", str(ROOT / RUNS[name]), *options, datasets=datasets)
+    run_tool("train_net.py", "--config-file", RUNS[name], *options, datasets=datasets)
     record = json.loads((folder / "evaluation" / f"{VAL}.json").read_text())
     return record, time.time() - start
 
@@ -72,7 +72,7 @@ def draw_picture(out: Path, datasets: Path, scenes: int, overrides: list[str]) -
     chosen = {entries[i]["file_name"] for i in np.linspace(0, len(entries) - 1, scenes, dtype=int)}
     predictions: dict[str, list[np.ndarray]] = {file: [] for file in chosen}
     for name in RUNS:
-        cfg = load_config(str(ROOT / RUNS["source-only"]), overrides)
+        cfg = load_config(RUNS["source-only"], overrides)
         model = build_model(cfg).eval()
         load_student_weights(model.student, str(out / name / "model_final.pth"))
         for batch in build_uda_test_loader(cfg, VAL):
@@ -122,7 +122,8 @@ def main(argv: list[str] | None = None) -> None:
     print(f"picture: {draw_picture(arguments.out, datasets, scenes=5, overrides=arguments.opts)}")
     print(f"all in all: {time.time() - start:.0f} s")
     if real.is_dir():
-        command = f"{sys.executable} tools/train_net.py --config-file configs/camvid_day2dusk.yaml"
+        script = TOOLS / "train_net.py"
+        command = f"{sys.executable} {script} --config-file camvid_day2dusk"
         print(f"{real} is there: the same on real photographs: {command}")
 
 

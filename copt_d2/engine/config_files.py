@@ -14,6 +14,7 @@ from detectron2.config import CfgNode, get_cfg
 from ..config import add_copt_config
 from ..errors import InputError
 from .config_keys import check_keys, dotted_values, keys_with_effect
+from .config_names import find_config, other_kind
 from .config_values import TABLE, check_values, shown, value_of
 
 MISMATCH = re.compile(
@@ -93,6 +94,8 @@ def _check_tables(loaded: dict[Any, Any], known: CfgNode, where: str, prefix: st
 def _load_file(cfg: CfgNode, file: str) -> CfgNode:
     """A YAML file and its bases as one table of the keys that ``cfg`` has."""
     loaded = CfgNode.load_yaml_with_base(file, allow_unsafe=False)
+    if loaded.keys() >= {"classes", "source"}:
+        raise InputError(other_kind(file, "descriptions"))
     _check_tables(loaded, cfg, file)
     version = loaded.get("VERSION", cfg.VERSION)
     if version != cfg.VERSION:
@@ -207,7 +210,8 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
     becomes "cpu".
 
     Args:
-        file: YAML, perhaps with ``_BASE_``; only plain YAML types are read.
+        file: YAML, perhaps with ``_BASE_``, of which only plain YAML types are read; or the name of
+            a config that comes with the package (`find_config`).
         overrides: KEY VALUE pairs in one list.
     Raises:
         InputError: for a missing file, unsafe or broken YAML, an unknown key, a value of another
@@ -215,10 +219,7 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     add_copt_config(cfg)
-    if not file:
-        raise InputError("--config-file is missing: name a YAML file, such as those in configs/")
-    if not Path(file).is_file():
-        raise InputError(f"no such config file: {file}")
+    file = find_config(file)
     _merge_file(cfg, file)
     _merge_overrides(cfg, overrides)
     check_keys(cfg)

@@ -1,6 +1,5 @@
 """The record of an evaluation: what was evaluated, on what, and the scores."""
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..data.layouts import data_root
 from ..evaluation.record import Record, score_fields, with_left_out
+from ..installation import code_version
 from .evaluation_place import EvaluatedWeights
 
 SCENES_MARKER = "scenes.json"  # copt_d2/scenes leaves it in the folder of each data set it writes
-
-
-def _commit() -> str | None:
-    """The commit of this checkout, or ``None`` outside one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
 
 
 def is_labelled(files: Sequence[dict[str, Any]]) -> bool:
@@ -70,6 +60,6 @@ def build_record(
         "class_names": list(metadata.stuff_classes),
         "images": len(files),
         "seed": cfg.SEED,
-        "commit": _commit(),
+        "commit": code_version(),
     }
     return with_left_out(record)

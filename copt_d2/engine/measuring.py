@@ -1,7 +1,6 @@
 """What the benchmarks have in common: a clock that waits for the device, the machine in words."""
 
 import platform
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -11,12 +10,12 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
+from ..installation import code_version
+
 try:
     import resource
 except ImportError:  # Windows
     resource = None
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Stopwatch:
@@ -56,8 +55,7 @@ class Stopwatch:
 
 def describe_machine() -> str:
     """Device, versions and commit."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    commit = subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+    commit = code_version(short=True) or "unknown"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     return (
         f"{device}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "

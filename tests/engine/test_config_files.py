@@ -102,7 +102,8 @@ def test_binary_file(tmp_path):
 
 
 def test_missing_files(write, tmp_path):
-    assert message("") == "--config-file is missing: name a YAML file, such as those in configs/"
+    needed = "name a YAML file, or a config of the package, say gta2cs"
+    assert message("") == f"--config-file is missing: {needed}"
     assert message("no.yaml") == "no such config file: no.yaml"
     assert message(str(tmp_path)) == f"no such config file: {tmp_path}"
     file = write("_BASE_: gone.yaml\n")

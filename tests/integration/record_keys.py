@@ -29,11 +29,12 @@ from safetensors.torch import save_file
 from copt_d2.data.label_spaces import CAMVID
 from copt_d2.engine import load_config
 from copt_d2.engine.config_keys import dotted_values
+from copt_d2.engine.config_names import config_names
 from copt_d2.modeling.losses import LOSS_REGISTRY
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "copt_d2" / "engine" / "keys_read.json"
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = [ROOT / "configs" / f"{name}.yaml" for name in config_names()]
 SMOKE = ROOT / "configs" / "smoke" / "camvid_smoke.yaml"
 # detectron2's heads ask for them, for losses of their own that nobody calls here
 IN_VAIN = {

@@ -72,7 +72,7 @@ def test_demo_makes_scenes_trains_both_and_draws(load_tool, camvid, tmp_path, ca
     assert [word for word in ("road", "building", "sky", "mIoU of") if word not in table] == []
     assert "source-only" in table.splitlines()[0]
     assert "adapted" in table.splitlines()[0]
-    assert "configs/camvid_day2dusk.yaml" in table.splitlines()[-1]  # the data is there
+    assert "--config-file camvid_day2dusk" in table.splitlines()[-1]  # the data is there
     sheet = cv2.imread(str(tmp_path / "out" / "demo.png"))
     # image, two predictions and ground truth of three scenes, and a legend
     assert sheet.shape == (24 + 3 * 160, 4 * 320 + 170, 3)
