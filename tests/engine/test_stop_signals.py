@@ -14,6 +14,14 @@ from copt_d2.engine.stop_signals import StopSignals, Terminated
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
+@pytest.fixture(autouse=True)
+def _not_under_nohup():
+    """``nohup make test`` ignores this signal, in processes that a test starts as well."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def send(number):
     """Python's handler runs before the next line."""
     os.kill(os.getpid(), number)
