@@ -1,5 +1,6 @@
 """Checkpoint files: plain tensors and values, never half written, never unpickled."""
 
+import io
 import logging
 import os
 import pickle
@@ -8,7 +9,7 @@ import shutil
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from detectron2.utils import comm
@@ -56,22 +57,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-class _Output:
+class _Output(io.BufferedWriter):
     """A file for torch.save, which turns an error of the disk into one of its C++ parts."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.error: OSError | None = None
+    error: OSError | None = None
 
     def write(self, data: Any) -> int:
         try:
-            return self.file.write(data)
+            return super().write(data)
         except OSError as error:
             self.error = error
             raise
-
-    def flush(self) -> None:
-        self.file.flush()
 
 
 def _storages(state: Any) -> dict[int, int]:
@@ -86,14 +82,13 @@ def _storages(state: Any) -> dict[int, int]:
 
 
 def _write(state: dict[str, Any], path: Path) -> None:
-    with open(path, "wb") as file:
-        output = _Output(file)
+    with _Output(open(path, "wb", buffering=0)) as file:
         try:
-            torch.save(state, output)
+            torch.save(state, file)
         except RuntimeError as error:
-            if output.error is None:
+            if file.error is None:
                 raise
-            raise output.error from error
+            raise file.error from error
         file.flush()
         flush(file.fileno())
 

@@ -330,7 +330,9 @@ def test_a_full_disk_in_plain_words(tmp_path, monkeypatch, number):
                 raise OSError(number, os.strerror(number))
             return super().write(data)
 
-    monkeypatch.setattr(checkpointing, "open", lambda path, _mode: Disk(path, "w"), raising=False)
+    monkeypatch.setattr(
+        checkpointing, "open", lambda path, *_, **__: Disk(path, "w"), raising=False
+    )
     twice = torch.arange(300.0)
     with pytest.raises(InputError) as full:
         write_checkpoint({"a": twice, "b": [twice[:5], {"c": 1}]}, tmp_path / "model_0000001.pth")

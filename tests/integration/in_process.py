@@ -116,11 +116,11 @@ def run_and_die_half_written(argv, output):
 
     save = torch.save
 
-    def save_half(state, output):
-        save(state, output)
+    def save_half(state, file):
+        save(state, file)
         if state["iteration"] == 6:
-            output.file.truncate(output.file.tell() // 2)
-            output.file.flush()
+            file.truncate(file.tell() // 2)
+            file.flush()
             die()
 
     torch.save = save_half
