@@ -7,7 +7,7 @@ from detectron2.modeling import Backbone
 from ..meta_device import on_meta, without_values
 
 Size = tuple[int, int]
-ODD = (95, 135)
+ODD = (270, 485)
 MULTIPLES = (32, 64, 128, 224, 256, 384, 448, 512)
 LEAST = (1, 32, 64, 128, 224)
 
