@@ -38,6 +38,7 @@ from copt_d2.engine import (
     launch,
     load_config,
 )
+from copt_d2.engine.config_files import student_only
 from copt_d2.engine.dry_run import check_sizes
 from copt_d2.engine.memory import memory_advice, training_advice
 from copt_d2.engine.random_state import kept_random_state
@@ -132,9 +133,7 @@ def evaluate_only(cfg: CfgNode) -> None:
             )
         cfg.MODEL.WEIGHTS = str(files[0])
     alone = cfg.clone()
-    alone.MODEL.UDA.FEATURE_LOSSES = alone.MODEL.UDA.TARGET_FEATURE_LOSSES = ()
-    alone.MODEL.MIT.WEIGHTS = ""  # MODEL.WEIGHTS holds the encoder too
-    alone.MODEL.UDA.PHASES = ("source",)
+    student_only(alone)
     model = build_model(alone)
     check_sizes(cfg, model.student, training=False)
     check_expected_results(cfg, evaluate_weights(cfg, model))

@@ -206,7 +206,11 @@ class TestMapper:
         Raises:
             InputError: if the image is missing or damaged.
         """
-        image = read_image(dataset_dict["file_name"], _bits(dataset_dict))
+        file_name = dataset_dict["file_name"]
+        return self.sample(read_image(file_name, _bits(dataset_dict)), file_name)
+
+    def sample(self, image: ndarray, file_name: str) -> dict[str, Any]:
+        """The same of an image that has been read, (H, W, 3) uint8 RGB."""
         stored = image.shape[:2]
         size = resized_size(stored, self.resize)
         geometry = Geometry(stored, size, (0, size[0], 0, size[1]), flip=False)
@@ -214,7 +218,7 @@ class TestMapper:
             "image": _to_tensor(geometry.apply_to_image(image)),
             "height": stored[0],
             "width": stored[1],
-            "file_name": dataset_dict["file_name"],
+            "file_name": file_name,
         }
 
 

@@ -7,6 +7,7 @@ import pickle
 import re
 import shutil
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from .random_state import random_state
 
 logger = logging.getLogger("copt_d2.checkpoint")
 NAME = re.compile(r"model_(\d{7})\.pth")
+FINAL_NETWORK = "model_final.safetensors"  # the student alone
 
 
 def _first_line(error: Exception) -> str:
@@ -93,17 +95,23 @@ def _write(state: dict[str, Any], path: Path) -> None:
         flush(file.fileno())
 
 
-def write_checkpoint(state: dict[str, Any], path: Path) -> None:
+def write_checkpoint(
+    state: dict[str, Any], path: Path, write: Callable[[dict[str, Any], Path], None] = _write
+) -> None:
     """Writes beside the final name, flushes to the disk and renames: the name never holds half a
     file.
 
+    Args:
+        state: tensors and plain values.
+        path: the final name.
+        write: turns them into a file.
     Raises:
         InputError: if the disk is full or the folder cannot be written; what was there before
             stays.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        _write(state, temporary)
+        write(state, temporary)
         os.replace(temporary, path)
         flush_folder(path.parent)
     except OSError as error:
@@ -213,7 +221,7 @@ class TrainingCheckpointer:
 
     def remove_unfinished(self) -> None:
         """Removes what a killed process had begun to write."""
-        for path in self.folder.glob("model_*.pth.tmp"):
+        for path in self.folder.glob("model_*.tmp"):
             if not path.is_dir():
                 path.unlink()
 
@@ -221,8 +229,8 @@ class TrainingCheckpointer:
         """Moves what an earlier run left in the folder to ``previous_<n>``, so that runs do not
         mix.
         """
-        names = ["model_final.pth", "metrics.json", "evaluation", "export", "config.yaml"]
-        names.append("config_of_evaluation.yaml")
+        names = ["model_final.pth", FINAL_NETWORK, "metrics.json", "evaluation", "export"]
+        names += ["config.yaml", "config_of_evaluation.yaml"]
         left = [*self.files(), *(self.folder / n for n in names), *self.folder.glob("events.*")]
         left = [path for path in left if path.exists()]
         # a record that an --eval-only has left here is of other weights than the run will have

@@ -8,11 +8,13 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
-from ..class_names import ClassList, require_same_classes, require_words_in_order
+from ..class_names import ClassList, require_same_classes, require_words_in_order, synonyms_of
 from ..errors import InputError
 
 logger = logging.getLogger("copt_d2.classes")
-FORMAT = 2  # of our checkpoints; 1 had neither a number nor class names
+# of our checkpoints; 1 had neither a number nor class names. It grows when an earlier version would
+# read a file wrongly, not with entries that it passes over (colors, words, things)
+FORMAT = 2
 
 
 def data_set_classes(cfg: CfgNode, key: str) -> list[ClassList]:
@@ -54,9 +56,21 @@ def check_class_names(cfg: CfgNode, training: bool = True) -> None:
 
 
 def checkpoint_identity(cfg: CfgNode) -> dict[str, Any]:
-    """The entries of a checkpoint that say what it is: ``format`` and, by train id, ``classes``."""
-    source = data_set_classes(cfg, "TRAIN")
-    return {"format": FORMAT, **({"classes": list(source[0].names)} if source else {})}
+    """The entries of a checkpoint that say what it is: ``format`` and, by train id, ``classes``,
+    their ``colors`` (RGB), ``words`` (synonyms of each) and ``things`` (train ids).
+    """
+    sources = (MetadataCatalog.get(name) for name in cfg.DATASETS.TRAIN if name in MetadataCatalog)
+    data = next((metadata for metadata in sources if metadata.get("stuff_classes")), None)
+    if data is None:
+        return {"format": FORMAT}
+    names = [str(name) for name in data.stuff_classes]
+    return {
+        "format": FORMAT,
+        "classes": names,
+        "colors": [[int(part) for part in color] for color in data.get("stuff_colors", ())],
+        "words": [synonyms_of(entry) for entry in cfg.MODEL.COPT.CLASS_NAMES or names],
+        "things": [int(train_id) for train_id in data.get("thing_train_ids", ())],
+    }
 
 
 def has_known_format(state: Mapping[str, Any]) -> bool:

@@ -183,6 +183,54 @@ def _check_device(cfg: CfgNode) -> None:
         raise InputError(f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} cannot be used: {reason}") from error
 
 
+def stored_config(text: Any, owner: str) -> CfgNode:
+    """The config that a checkpoint holds, as far as it says how images are read and predicted.
+
+    Keys that this version does not have are passed over, those that the file lacks have their
+    defaults. Nothing of it trains, and no file of pretrained weights is read.
+
+    Args:
+        text: YAML.
+        owner: names the file, for messages.
+    Raises:
+        InputError: if it is no config, or a value cannot be.
+    """
+    cfg = get_cfg()
+    add_copt_config(cfg)
+    try:
+        loaded = yaml.safe_load(text)
+        for section in ("MODEL", "INPUT", "TEST"):
+            _take_known(cfg[section], loaded.get(section, {}))
+        for key in ("TRAIN", "TARGET", "TEST"):
+            cfg.DATASETS[key] = tuple(loaded.get("DATASETS", {}).get(key, ()))
+        cfg.TEST.EXPECTED_RESULTS, cfg.TEST.EXPORT = [], ()
+        student_only(cfg)
+        cfg.MODEL.TIMM.WEIGHTS = cfg.MODEL.WEIGHTS = ""
+        check_values(cfg)
+    except InputError as error:
+        raise InputError(f"the config in {owner}: {error}") from error
+    except (yaml.YAMLError, *MISFITS) as error:
+        raise InputError(f"the config in {owner} cannot be read: restore the file") from error
+    return cfg
+
+
+def _take_known(node: CfgNode, loaded: dict[str, Any]) -> None:
+    for key, value in loaded.items():
+        if isinstance(node.get(key), CfgNode):
+            _take_known(node[key], value)
+        elif key in node:
+            node.merge_from_list([key, value])
+
+
+def student_only(cfg: CfgNode) -> None:
+    """Changes a config so that the model built of it is the student, without a teacher, losses or
+    a file of the encoder, which its own weights hold.
+    """
+    cfg.MODEL.UDA.FEATURE_LOSSES = cfg.MODEL.UDA.TARGET_FEATURE_LOSSES = ()
+    cfg.MODEL.MIT.WEIGHTS = ""
+    cfg.MODEL.UDA.PHASES = ("source",)
+
+
 def config_changes(earlier: str, cfg: CfgNode) -> list[str]:
     """Keys whose value decides what a training does and has changed, as "KEY old -> new"; keys that
     there were not yet do not count.

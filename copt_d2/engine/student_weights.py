@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..weight_files import and_more, fit_tensors, named_values, read_tensors
 from .checkpointing import read_checkpoint
 from .class_checks import check_format, check_stored_classes
+from .network_file import read_network
 
 # beginning of a file as torch wrote it before version 1.6, and mmcv's publishing script after it
 LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
@@ -21,6 +22,15 @@ LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 def _is_legacy(file: Path) -> bool:
     with open(file, "rb") as stream:
         return stream.read(len(LEGACY_START)) == LEGACY_START
+
+
+def read_weights(file: Path) -> dict[str, Any]:
+    """What a .pth or .safetensors file holds; see `load_student_weights` for the errors."""
+    if file.is_file() and file.suffix == ".safetensors":
+        return read_network(file)
+    if file.is_file() and _is_legacy(file):
+        return read_tensors(file, "MODEL.WEIGHTS")
+    return read_checkpoint(file)
 
 
 def load_student_weights(
@@ -49,18 +59,24 @@ def load_student_weights(
             other classes or of a later version of this project, or holds something else than
             finite numbers.
     """
-    if part not in PARTS:
-        raise InputError(f"MODEL.WEIGHTS_PART is {part!r}; choose from {', '.join(PARTS)}")
-    file = Path(path)
-    if file.is_file() and (file.suffix == ".safetensors" or _is_legacy(file)):
-        stored = read_tensors(file, "MODEL.WEIGHTS")
-    else:
-        stored = read_checkpoint(file)
+    _check_part(part)
+    stored = read_weights(Path(path))
     check_format(path, stored)
     if cfg is not None:
         check_stored_classes(path, stored, cfg, training)
         if not training:
             adopt_bit_depths(cfg, stored.get("config"))
+    return load_network(network, stored, path, part)
+
+
+def _check_part(part: str) -> None:
+    if part not in PARTS:
+        raise InputError(f"MODEL.WEIGHTS_PART is {part!r}; choose from {', '.join(PARTS)}")
+
+
+def load_network(network: nn.Module, stored: dict[str, Any], path: str, part: str) -> int | None:
+    """The same of what `read_weights` has read; looks at the tensors alone."""
+    _check_part(part)
     what = f"MODEL.WEIGHTS {path}"
     state = named_values(stored, what)
     try:

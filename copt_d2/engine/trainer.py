@@ -30,6 +30,7 @@ from .dry_run import check_sizes
 from .evaluate import evaluate
 from .hooks import ImageLogger, Periodic, PreciseBN, TeacherUpdate
 from .metrics import WriteEvents, build_writers, cut_metrics, values_of_step
+from .network_file import write_network
 from .processes import average_gradients, broadcast_model
 from .random_state import kept_random_state, restore_random_state
 from .recent_losses import RecentLosses
@@ -173,6 +174,7 @@ class UDATrainer(TrainerBase):
                 self.iter = self.storage.iter = self.max_iter
                 if comm.is_main_process():
                     self.checkpointer.link_final(self.max_iter)
+                    write_network(self.cfg, self.model.student, self.max_iter)
                 self._evaluate_and_note()
                 self.after_train()
 

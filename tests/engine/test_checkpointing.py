@@ -137,6 +137,7 @@ def test_all_damaged(tmp_path):
 def test_no_checkpoint(tmp_path):
     (tmp_path / "model_final.pth").write_bytes(b"")
     (tmp_path / "model_0000001.pth.tmp").write_bytes(b"")
+    (tmp_path / "model_final.safetensors.tmp").write_bytes(b"")
     checkpointer = TrainingCheckpointer(tmp_path)
     assert checkpointer.load_latest() is None
     checkpointer.remove_unfinished()
@@ -166,10 +167,13 @@ def test_earlier_runs_get_folders_of_their_own(tmp_path):
     for number in (1, 2):
         write(checkpointer, number)
         (tmp_path / "metrics.json").write_text(str(number))
+        (tmp_path / "model_final.safetensors").write_bytes(b"")
         checkpointer.set_aside_earlier_run()
     assert names(tmp_path) == ["previous_1", "previous_2"]
     assert (tmp_path / "previous_2" / "metrics.json").read_text() == "2"
-    assert names(tmp_path / "previous_1") == ["metrics.json", "model_0000001.pth"]
+    assert names(tmp_path / "previous_1") == [
+        *("metrics.json", "model_0000001.pth", "model_final.safetensors")
+    ]
 
 
 def test_only_saved_buffers_belong_to_a_rank():

@@ -82,7 +82,14 @@ def test_words_for_other_classes(cfg):
 
 
 def test_a_checkpoint_says_what_it_is(cfg):
-    assert checkpoint_identity(cfg) == {"format": 2, "classes": ["road", "sky", "car"]}
+    identity = checkpoint_identity(cfg)
+    assert identity == {
+        **{"format": 2, "classes": ["road", "sky", "car"], "things": identity["things"]},
+        **{"colors": identity["colors"], "words": [["road"], ["sky"], ["car"]]},
+    }
+    assert [len(color) for color in identity["colors"]] == [3, 3, 3]
+    cfg.MODEL.COPT.CLASS_NAMES = ["street", ["sky", "clouds"], "car"]
+    assert checkpoint_identity(cfg)["words"] == [["street"], ["sky", "clouds"], ["car"]]
 
 
 @pytest.mark.parametrize("number", [3, 99, "2", None])

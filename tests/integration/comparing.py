@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from copt_d2.engine.checkpointing import read_checkpoint
+from copt_d2.engine.network_file import read_network
 
 # what a clock says
 TIMES = {"data_time", "time", "eta_seconds", "rank_data_time"}
@@ -36,6 +37,13 @@ def final_state(output):
     return state
 
 
+def final_network(output):
+    """The same of the file that holds the student alone."""
+    state = read_network(Path(output) / "model_final.safetensors")
+    del state["config"]
+    return state
+
+
 def metrics(output):
     """Lines of a metrics.json without what a clock says."""
     lines = (Path(output) / "metrics.json").read_text().splitlines()
@@ -54,6 +62,7 @@ def record(output, name="camvid_day_val"):
 def assert_same_run(output, whole):
     """Weights, optimizer, teacher, bank and generators at the end; every line and record."""
     assert differences(final_state(output), final_state(whole)) == []
+    assert differences(final_network(output), final_network(whole)) == []
     assert metrics(output) == metrics(whole)
     records = sorted(path.stem for path in (whole / "evaluation").glob("*.json"))
     assert records == sorted(path.stem for path in (output / "evaluation").glob("*.json"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from command_line import EVALUATED
-from comparing import assert_same_run, differences, final_state, metrics
+from comparing import assert_same_run, differences, final_network, final_state, metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn.functional import conv2d
 from waiting import wait_for_lines
@@ -143,9 +143,12 @@ def test_resume_with_other_phases_and_losses(train, monkeypatch, tmp_path):
 def test_resuming_a_finished_run_only_evaluates(uninterrupted, train, tmp_path):
     train(tmp_path, **EVALUATED)
     before = final_state(tmp_path)
-    (tmp_path / "model_final.pth").unlink()
+    network = (tmp_path / "model_final.safetensors").read_bytes()
+    for name in ("model_final.pth", "model_final.safetensors"):
+        (tmp_path / name).unlink()
     train(tmp_path, "--resume", **EVALUATED)
     assert differences(final_state(tmp_path), before) == []
+    assert (tmp_path / "model_final.safetensors").read_bytes() == network
     assert metrics(tmp_path) == metrics(uninterrupted)
 
 
@@ -254,5 +257,7 @@ def test_killed_while_a_checkpoint_is_written(
     train(output, "--resume", SOLVER__CHECKPOINT_PERIOD=2)
     assert differences(final_state(output), final_state(uninterrupted)) == []
     assert sorted(path.name for path in output.glob("model_*")) == [
-        *("model_0000006.pth", "model_0000008.pth", "model_final.pth")
+        *("model_0000006.pth", "model_0000008.pth", "model_final.pth"),
+        "model_final.safetensors",
     ]
+    assert differences(final_network(output), final_network(uninterrupted)) == []

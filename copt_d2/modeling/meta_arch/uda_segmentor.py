@@ -286,20 +286,20 @@ class UDASegmentor(nn.Module):
         """Mapper dicts of both domains -> normalised batches on the model's device."""
         return tuple(self.preprocessor.batch(batched_inputs[d]) for d in ("source", "target"))
 
+    def predict(self, images: Tensor) -> Tensor:
+        """Normalised (N, 3, h, w) -> the student's logits (N, K, h, w), averaged over windows."""
+        if self.test_window is None:
+            return self.student.predict(images)
+        return predict_windows(self.student.predict, images, self.test_window, self.test_stride)
+
     def inference(self, batched_inputs: Sequence[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """The student's logits at each image's stored size."""
         results = []
         for sample in batched_inputs:
             image = self.preprocessor.normalise(sample["image"].to(self.device)).unsqueeze(0)
-            if self.test_window is None:
-                logits = self.student.predict(image)
-            else:
-                logits = predict_windows(
-                    self.student.predict, image, self.test_window, self.test_stride
-                )
-            size = tuple(image.shape[-2:])
+            logits, size = self.predict(image)[0], tuple(image.shape[-2:])
             height, width = sample.get("height", size[0]), sample.get("width", size[1])
-            results.append({"sem_seg": sem_seg_postprocess(logits[0], size, height, width)})
+            results.append({"sem_seg": sem_seg_postprocess(logits, size, height, width)})
         return results
 
 
