@@ -1,6 +1,10 @@
 """CoPT: unsupervised domain adaptive segmentation on detectron2 (Mata et al., ECCV 2024)."""
 
 import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .inference import Predictor
 
 try:
     import detectron2  # noqa: F401
@@ -19,4 +23,11 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)
     from . import data, modeling  # noqa: F401  (fills the registries and catalogs)
 
-__all__ = ["add_copt_config"]
+__all__ = ["add_copt_config", "load_model"]
+
+
+def load_model(source: Any, **options: Any) -> "Predictor":
+    """A trained model that predicts: see :func:`copt_d2.inference.load_model`."""
+    from .inference import load_model as load  # it needs all that this package imports above
+
+    return load(source, **options)

@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # part -> what it may import of our two packages besides itself (a part covers the modules below it)
 LEAVES = ("copt_d2.structures", "copt_d2.errors", "copt_d2.class_names")
 ALLOWED = {
-    "copt_d2": ("copt_d2.data", "copt_d2.modeling", "copt_d2.config"),  # copt_d2/__init__.py alone
+    # copt_d2/__init__.py alone
+    "copt_d2": ("copt_d2.data", "copt_d2.modeling", "copt_d2.config", "copt_d2.inference"),
     "copt_d2.config": (),
     "copt_d2.structures": (),
     "copt_d2.errors": (),
@@ -31,6 +32,13 @@ ALLOWED = {
         *(*LEAVES, "copt_d2.config", "copt_d2.data", "copt_d2.modeling", "copt_d2.evaluation"),
         *("copt_d2.solver", "copt_d2.checkpoint", "copt_d2.files", "copt_d2.weight_files"),
         "copt_d2.installation",
+    ),
+    # of the engine what reads checkpoints and configs, and nothing that trains
+    "copt_d2.inference": (
+        *("copt_d2.data", "copt_d2.modeling", "copt_d2.evaluation", "copt_d2.checkpoint"),
+        *("copt_d2.engine.checkpointing", "copt_d2.engine.class_checks", "copt_d2.files"),
+        *("copt_d2.engine.config_files", "copt_d2.engine.student_weights", "copt_d2.errors"),
+        "copt_d2.engine.network_file",
     ),
     "copt_kernels": (),
 }
