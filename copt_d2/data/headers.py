@@ -27,8 +27,8 @@ _OTHERS = (
     (b"\xff\x4f\xff\x51", 0, "JPEG 2000"),
     (b"\0\0\0\x0cJXL ", 0, "JPEG XL"),
     (b"\xff\x0a", 0, "JPEG XL"),
-    (b"ftypavif", 4, "AVIF"),
-    (b"ftypheic", 4, "HEIC"),
+    *((b"ftyp" + brand, 4, "AVIF") for brand in (b"avif", b"avis")),
+    *((b"ftyp" + brand, 4, "HEIC") for brand in (b"heic", b"heix", b"mif1", b"msf1")),
     *((b"P%d" % number, 0, "PNM") for number in range(1, 8)),
 )
 _LOSSLESS, _RATIO = ("PNG", "TIFF", "BMP", "GIF"), 4096  # a blank map of bytes becomes 1000 smaller

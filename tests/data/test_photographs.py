@@ -126,6 +126,8 @@ def test_jpeg_and_what_follows_its_end(read, mode, options):
         (b"", "it is empty"),
         (b"\0" * 400, "no picture"),
         (encoded(np.zeros((9, 9, 3), np.uint8), "AVIF"), "is of format AVIF, which is not read"),
+        (b"\0\0\0\x20ftypavis" + bytes(99), "is of format AVIF, which is not read"),
+        (b"\0\0\0\x20ftypmif1" + bytes(99), "is of format HEIC, which is not read"),
         (b"P6 1 1 255 \0\0\0", "is of format PNM, which is not read: save it as PNG"),
     ],
 )
