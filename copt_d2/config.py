@@ -16,9 +16,14 @@ def add_copt_config(cfg: CN) -> None:
 def _add_data_config(cfg: CN) -> None:
     # DATASETS.TRAIN are the labelled source data sets, DATASETS.TEST the evaluated ones
     cfg.DATASETS.TARGET = ()  # unlabelled target data sets; their label files are never opened
+    cfg.DATASETS.TARGET_LABELED = ()  # a few labelled target images, which join the source
+    cfg.DATASETS.TARGET_LABELED_SHARE = 0.25  # of the source images of a batch, drawn per sample
+    cfg.DATASETS.FILE = ""  # data description: own data sets in one YAML, which fills other keys
+    cfg.DATASETS.FILE_CONTENT = ""  # its text, filled in; counts where FILE is not there any more
 
     cfg.INPUT.FORMAT = "RGB"
-    cfg.INPUT.SOURCE_RESIZE = ()  # (w, h) box to fit images into, aspect kept; () = as stored
+    # (w, h) box to fit images into, aspect kept; one number = the short side; () = as stored
+    cfg.INPUT.SOURCE_RESIZE = ()
     cfg.INPUT.TARGET_RESIZE = ()  # the same for target images
     cfg.INPUT.TEST_RESIZE = ()  # the same in evaluation; predictions are resized back
     cfg.INPUT.BIT_DEPTH = 0  # bits of the camera in 16-bit images (8..16); 0 = BIT_DEPTHS, or found
@@ -117,7 +122,9 @@ def _add_method_config(cfg: CN) -> None:
     cfg.MODEL.COPT.WEIGHT = 1.0
     cfg.MODEL.COPT.TEXT_BANK = ""  # safetensors file; "" = made from the keys below and cached
     cfg.MODEL.COPT.CLASS_NAMES = []  # [] = the data set's; an entry may be a list of synonyms
-    cfg.MODEL.COPT.SOURCE_DOMAINS = ()  # template lists of the source domain, e.g. ("day",)
+    # template lists of the source domain, e.g. ("day",); an entry "hand_crafted:WORDS" is no list
+    # but the one template "a WORDS of a CLASS" (Eq. 2)
+    cfg.MODEL.COPT.SOURCE_DOMAINS = ()
     cfg.MODEL.COPT.TARGET_DOMAINS = ()  # and of the target domain, e.g. ("dusk",)
     cfg.MODEL.COPT.TEMPLATES = (
         ""  # JSON file or folder of lists; "" = copt_d2/text/templates; "hand_crafted" = no lists:

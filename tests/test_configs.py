@@ -19,7 +19,8 @@ from copt_d2.engine.config_names import config_names
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = [ROOT / "configs" / f"{name}.yaml" for name in config_names()]
-BENCHMARKS = [path for path in CONFIGS if path.parent.name == "configs"]
+OWN_DATA = ("own_data", "own_data_gpu")  # whose data sets a description names
+BENCHMARKS = [p for p in CONFIGS if p.parent.name == "configs" and p.stem not in OWN_DATA]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

@@ -31,7 +31,7 @@ ALLOWED = {
     "copt_d2.engine": (
         *(*LEAVES, "copt_d2.config", "copt_d2.data", "copt_d2.modeling", "copt_d2.evaluation"),
         *("copt_d2.solver", "copt_d2.checkpoint", "copt_d2.files", "copt_d2.weight_files"),
-        "copt_d2.installation",
+        *("copt_d2.installation", "copt_d2.text.templates"),
     ),
     # of the engine what reads checkpoints and configs, and nothing that trains
     "copt_d2.inference": (

@@ -63,7 +63,9 @@ def bit_depth(cfg: CfgNode, name: str, entries: Sequence[DatasetDict]) -> int:
     if name in known:
         return known[name]
     found = find_bit_depth(name, [entry["file_name"] for entry in entries])
-    if found == NO_DEPTH or name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TARGET):
+    if found == NO_DEPTH or name in (
+        *(*cfg.DATASETS.TRAIN, *cfg.DATASETS.TARGET_LABELED, *cfg.DATASETS.TARGET),
+    ):
         return found
     # a few frames may all be dark: the camera is still the one that the model knows
     larger = [known[target] for target in cfg.DATASETS.TARGET if known.get(target, 0) > found]
@@ -96,7 +98,7 @@ def record_bit_depths(cfg: CfgNode) -> None:
 def _all_rows(cfg: CfgNode) -> list[list[str | int]]:
     cfg = cfg.clone()  # with the rows that are known already, for those that follow
     cfg.defrost()
-    for key in ("TARGET", "TRAIN", "TEST"):  # the test sets follow the target
+    for key in ("TARGET", "TARGET_LABELED", "TRAIN", "TEST"):  # the test sets follow the target
         options = {"list_images": target_images} if key == "TARGET" else {}
         for name in cfg.DATASETS[key]:
             if name in [known for known, _ in cfg.INPUT.BIT_DEPTHS]:

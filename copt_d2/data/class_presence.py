@@ -22,20 +22,22 @@ def source_pixels(
     cfg: CfgNode,
     dataset_dicts: Sequence[DatasetDict],
     count: Callable[[str, list[DatasetDict], str], ndarray] = class_pixels,
+    key: str = "TRAIN",
 ) -> ndarray:
     """Pixels of each train id in each source image at stored size, (M, K) int64.
 
     Args:
-        cfg: DATASETS.TRAIN and DATALOADER.RARE_CLASS.STATS are read.
-        dataset_dicts: the source images, as `datasets_named` lists them.
+        cfg: DATASETS.``key`` and DATALOADER.RARE_CLASS.STATS are read.
+        dataset_dicts: the images, as `datasets_named` lists them.
         count: `class_pixels`, which all processes must call, or `class_pixels_here`.
+        key: "TRAIN", or "TARGET_LABELED", of which the statistics in STATS say nothing.
     Raises:
         InputError: as of `class_pixels`.
     """
-    stats = cfg.DATALOADER.RARE_CLASS.STATS
+    stats = cfg.DATALOADER.RARE_CLASS.STATS if key == "TRAIN" else ""
     parts = [
         count(name, [entry for entry in dataset_dicts if entry["dataset"] == name], stats)
-        for name in cfg.DATASETS.TRAIN
+        for name in cfg.DATASETS[key]
     ]
     return np.concatenate(parts)
 

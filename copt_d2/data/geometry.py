@@ -62,13 +62,16 @@ def resized_size(stored: Size, box: tuple[int, ...], scale: float = 1.0) -> Size
 
     Args:
         stored: (h, w).
-        box: two side lengths, the longer one is for the image's longer side; () = the stored size.
+        box: two side lengths, the longer one is for the image's longer side; one = the short side;
+            () = the stored size.
         scale: factor on the box.
     Returns:
         (h, w), each at least 1.
     """
     factor = scale
-    if box:
+    if len(box) == 1:
+        factor *= box[0] / min(stored)
+    elif box:
         factor *= min(max(box) / max(stored), min(box) / min(stored))
     return max(1, int(stored[0] * factor + 0.5)), max(1, int(stored[1] * factor + 0.5))
 

@@ -58,10 +58,13 @@ class SourceMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        """Reads INPUT and the label tables of DATASETS.TRAIN."""
+        """Reads INPUT and the label tables of DATASETS.TRAIN and TARGET_LABELED."""
         return {
             "rule": _crop_rule(cfg, "SOURCE_RESIZE"),
-            "label_tables": {name: _label_table(name) for name in cfg.DATASETS.TRAIN},
+            "label_tables": {
+                name: _label_table(name)
+                for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TARGET_LABELED)
+            },
             "single_category_max_area": cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA,
             "photometric": cfg.INPUT.PHOTOMETRIC_DISTORTION,
         }
@@ -251,8 +254,10 @@ def _crop_size(cfg: CfgNode) -> Size:
 
 def _resize_box(cfg: CfgNode, key: str) -> tuple[int, ...]:
     box = tuple(cfg.INPUT[key])
-    if len(box) not in (0, 2) or any(side < 1 for side in box):
-        raise InputError(f"INPUT.{key} is {box}; needed are width and height in pixels, or ()")
+    if len(box) > 2 or any(side < 1 for side in box):
+        raise InputError(
+            f"INPUT.{key} is {box}; needed are width and height in pixels, the short side, or ()"
+        )
     return box
 
 

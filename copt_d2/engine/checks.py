@@ -43,7 +43,7 @@ def check_config(cfg: CfgNode, training: bool = True) -> None:
     _check_test_keys(cfg)
     if training:
         _check_training_keys(cfg)
-    for key in ("TRAIN", "TARGET", "TEST") if training else ("TEST",):
+    for key in ("TRAIN", "TARGET_LABELED", "TARGET", "TEST") if training else ("TEST",):
         for name in cfg.DATASETS[key]:
             _check_dataset(cfg, f"DATASETS.{key}", name)
     check_class_names(cfg, training)

@@ -37,7 +37,7 @@ def check_class_names(cfg: CfgNode, training: bool = True) -> None:
     Raises:
         InputError: naming two data sets and the first class that differs, or the key.
     """
-    keys = ("TRAIN", "TARGET", "TEST") if training else ("TEST",)
+    keys = ("TRAIN", "TARGET_LABELED", "TARGET", "TEST") if training else ("TEST",)
     lists = [classes for key in keys for classes in data_set_classes(cfg, key)]
     for classes in lists[1:]:
         remedy = "register both with the same names in the same order, or name other data sets"

@@ -16,6 +16,7 @@ from ..errors import InputError
 from .config_keys import check_keys, dotted_values, keys_with_effect
 from .config_names import find_config, other_kind
 from .config_values import TABLE, check_values, shown, value_of
+from .own_data import adopt_description, looks_like_description
 
 MISMATCH = re.compile(
     r"Type mismatch \(<class '(?:[\w.]+\.)?(?P<was>\w+)'> vs. <class '(?:[\w.]+\.)?(?P<now>\w+)'>\)"
@@ -24,7 +25,8 @@ MISMATCH = re.compile(
 UNKNOWN_KEY = re.compile(r"Non-existent (?:config )?key: ([\w.]+)")
 # keys that may change between two parts of a run without changing its weights
 FREE = (
-    *("OUTPUT_DIR", "TEST.", "DATASETS.TEST", "INPUT.TEST_RESIZE", "DATALOADER.NUM_WORKERS"),
+    *("OUTPUT_DIR", "TEST.", "DATASETS.TEST", "DATASETS.FILE", "INPUT.TEST_RESIZE"),
+    "DATALOADER.NUM_WORKERS",
     *("SOLVER.CHECKPOINT_PERIOD", "SOLVER.LOG_PERIOD", "SOLVER.IMAGE_PERIOD"),
     *(
         "MODEL.DEVICE",
@@ -37,6 +39,7 @@ FREE = (
 )
 # what detectron2, fvcore and yacs raise on keys and values that do not fit, in their words
 MISFITS = (KeyError, ValueError, AssertionError, TypeError, AttributeError)
+RESIZES = ("SOURCE_RESIZE", "TARGET_RESIZE", "TEST_RESIZE")  # of INPUT; one number = short side
 YAML_TYPES = (str, int, float, bool, list, dict, NoneType)  # that a config can hold
 
 
@@ -94,8 +97,12 @@ def _check_tables(loaded: dict[Any, Any], known: CfgNode, where: str, prefix: st
 def _load_file(cfg: CfgNode, file: str) -> CfgNode:
     """A YAML file and its bases as one table of the keys that ``cfg`` has."""
     loaded = CfgNode.load_yaml_with_base(file, allow_unsafe=False)
-    if loaded.keys() >= {"classes", "source"}:
+    if looks_like_description(loaded):
         raise InputError(other_kind(file, "descriptions"))
+    if isinstance(loaded.get("INPUT"), dict):
+        for key in RESIZES:
+            if type(loaded["INPUT"].get(key)) is int:
+                loaded["INPUT"][key] = [loaded["INPUT"][key]]
     _check_tables(loaded, cfg, file)
     version = loaded.get("VERSION", cfg.VERSION)
     if version != cfg.VERSION:
@@ -103,10 +110,13 @@ def _load_file(cfg: CfgNode, file: str) -> CfgNode:
     return CfgNode(loaded)
 
 
-def _merge_file(cfg: CfgNode, file: str) -> None:
-    """Adds a YAML file and its bases to ``cfg``; only plain YAML types are read."""
+def _merge_file(cfg: CfgNode, file: str) -> list[str]:
+    """Adds a YAML file and its bases to ``cfg``; only plain YAML types are read. Returns the keys
+    that they set.
+    """
     try:
-        cfg.merge_from_other_cfg(_load_file(cfg, file))
+        loaded = _load_file(cfg, file)
+        cfg.merge_from_other_cfg(loaded)
     except InputError:
         raise
     except yaml.YAMLError as error:
@@ -121,6 +131,7 @@ def _merge_file(cfg: CfgNode, file: str) -> None:
         raise _explain(cfg, error, file) from error
     for part in _files(file):
         _check_double_keys(part)
+    return [key for key, _ in dotted_values(loaded)]
 
 
 def _explain_yaml(error: yaml.YAMLError, file: str) -> InputError:
@@ -163,13 +174,18 @@ def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
         raise InputError(f"overrides are KEY VALUE pairs, {overrides[-1]!r} has no value")
     for key, value in zip(overrides[::2], overrides[1::2], strict=True):
         try:
-            cfg.merge_from_list([key, value])
+            cfg.merge_from_list([key, _as_box(key, value)])
         except (MemoryError, RecursionError) as error:  # of Python's parser
             raise InputError(f"command line, {key}: {shown(value)} is no value") from error
         except MISFITS as error:
             if isinstance(error, (TypeError, AttributeError)):  # a key below a value
                 error = KeyError(f"Non-existent key: {key}")
             raise _explain(cfg, error, f"command line, {key}") from error
+
+
+def _as_box(key: str, value: str) -> str:
+    is_number = str(value).strip().isascii() and str(value).strip().isdigit()
+    return f"({value},)" if is_number and key in [f"INPUT.{name}" for name in RESIZES] else value
 
 
 def _check_device(cfg: CfgNode) -> None:
@@ -255,7 +271,8 @@ def chosen_values(cfg: CfgNode) -> dict[str, Any]:
 
 def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
     """The config that a YAML file and KEY VALUE overrides describe; without a GPU, MODEL.DEVICE
-    becomes "cpu".
+    becomes "cpu". With DATASETS.FILE the data sets of that description are registered, and what it
+    says is filled in. Of several processes all must call it then.
 
     Args:
         file: YAML, perhaps with ``_BASE_``, of which only plain YAML types are read; or the name of
@@ -263,14 +280,16 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> CfgNode:
         overrides: KEY VALUE pairs in one list.
     Raises:
         InputError: for a missing file, unsafe or broken YAML, an unknown key, a value of another
-            type, or a device that is not there.
+            type, a device that is not there, or a data description that does not fit.
     """
     cfg = get_cfg()
     add_copt_config(cfg)
     file = find_config(file)
-    _merge_file(cfg, file)
+    chosen = dict.fromkeys(_merge_file(cfg, file), file)
     _merge_overrides(cfg, overrides)
+    chosen.update(dict.fromkeys(overrides[::2], "command line"))
     check_keys(cfg)
     check_values(cfg)
+    adopt_description(cfg, chosen)
     _check_device(cfg)
     return cfg

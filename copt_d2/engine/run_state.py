@@ -76,12 +76,16 @@ class RunState:
 
     def _data_order(self) -> State:
         """What fixes, with the iteration, which images come next."""
-        return {
+        order = {
             "seed": self.cfg.SEED,
             "batch": self.cfg.SOLVER.IMS_PER_BATCH,
             "source": list(self.cfg.DATASETS.TRAIN),
             "target": list(self.cfg.DATASETS.TARGET),
         }
+        if self.cfg.DATASETS.TARGET_LABELED:
+            order["target_labeled"] = list(self.cfg.DATASETS.TARGET_LABELED)
+            order["target_labeled_share"] = self.cfg.DATASETS.TARGET_LABELED_SHARE
+        return order
 
     def restore(self, state: State) -> None:
         """Brings model, optimizer and schedule to a checkpoint.

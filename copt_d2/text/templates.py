@@ -9,6 +9,7 @@ from ..errors import InputError
 
 PLACEHOLDER = "{}"
 HAND_CRAFTED = "hand_crafted"  # value of MODEL.COPT.TEMPLATES
+MARK = f"{HAND_CRAFTED}:"  # before the words of a domain that stands beside names of lists
 TEMPLATES_FOLDER = Path(__file__).parent / "templates"
 
 
@@ -70,7 +71,8 @@ def template_groups(
     """The templates of each domain's lists: first the source's lists, then the target's.
 
     Args:
-        source_domains: names of template lists; words for the domain in hand-crafted templates.
+        source_domains: names of template lists, or words for the domain as
+            ``"hand_crafted:WORDS"``; with hand-crafted templates words in any case.
         target_domains: the same of the target; one of both may be empty and is left out then.
         path: as in :func:`load_template_lists`, or ``"hand_crafted"``: one template a domain.
         article: a class name that begins a template has an article before it (CoPT, Eq. 4).
@@ -88,7 +90,10 @@ def template_groups(
     for domains in (source_domains, target_domains):
         if not hand_crafted:
             _check_names(domains, lists, path)
-        found = [[_hand_crafted(name)] if hand_crafted else lists[name] for name in domains]
+        found = [
+            [_hand_crafted(name)] if hand_crafted or _is_marked(name) else lists[name]
+            for name in domains
+        ]
         if found:
             groups.append([[_with_article(t) for t in one] if article else one for one in found])
     return groups
@@ -101,15 +106,22 @@ def union_of(groups: Sequence[Sequence[Sequence[str]]]) -> list[str]:
 
 def _check_names(domains: Sequence[str], lists: dict[str, list[str]], path: str | Path) -> None:
     for domain in domains:
-        if not isinstance(domain, str) or domain not in lists:
+        if not _is_marked(domain) and (not isinstance(domain, str) or domain not in lists):
             raise InputError(
                 f"MODEL.COPT.SOURCE_DOMAINS / TARGET_DOMAINS: no template list '{domain}' in "
-                f"{path or TEMPLATES_FOLDER}; known: {', '.join(lists)}"
+                f"{path or TEMPLATES_FOLDER}; known: {', '.join(lists)}; words of your own are "
+                f"written '{MARK}WORDS'"
             )
+
+
+def _is_marked(domain: str) -> bool:
+    return isinstance(domain, str) and domain.startswith(MARK)
 
 
 def _hand_crafted(domain: str) -> str:
     """ "a DOMAIN of a CLASS" (CoPT, Eq. 2)."""
+    if _is_marked(domain):
+        domain = domain.removeprefix(MARK)
     if not isinstance(domain, str) or not domain.strip() or PLACEHOLDER in domain:
         raise InputError(
             f"MODEL.COPT.SOURCE_DOMAINS / TARGET_DOMAINS: {domain!r} is no word for a kind of "

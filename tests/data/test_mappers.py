@@ -241,7 +241,7 @@ def test_test_sample_keeps_the_stored_size(cfg, coded):
         ("INPUT.RANDOM_FLIP", "vertical"),
         ("INPUT.CROP.TYPE", "relative"),
         ("INPUT.CROP.SIZE", [0.9, 0.9]),
-        ("INPUT.TARGET_RESIZE", (480,)),
+        ("INPUT.TARGET_RESIZE", (480, 270, 3)),
         ("INPUT.VALID_MARGINS", (1, 2, 3)),
     ],
 )

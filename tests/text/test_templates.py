@@ -4,7 +4,7 @@ import pytest
 
 from copt_d2.errors import InputError
 from copt_d2.text import domain_templates, fill_template, load_template_lists
-from copt_d2.text.templates import TEMPLATES_FOLDER
+from copt_d2.text.templates import TEMPLATES_FOLDER, template_groups
 
 
 def write(path, content):
@@ -111,3 +111,28 @@ def test_no_domain_at_all_names_the_keys_and_the_lists():
         domain_templates((), ())
     with pytest.raises(InputError, match="are empty: name words, such as 'photo'"):
         domain_templates((), (), "hand_crafted")
+
+
+def test_marked_words_stand_beside_lists(tmp_path):
+    (tmp_path / "lists.json").write_text('{"day": ["{} at noon"]}')
+    groups = template_groups(
+        ("day", "hand_crafted:old film"), ("hand_crafted:aerial view",), tmp_path
+    )
+    assert groups == [[["{} at noon"], ["an old film of a {}"]], [["an aerial view of a {}"]]]
+    both = template_groups(("hand_crafted:photo",), ("photo",), "hand_crafted")
+    assert both == [[["a photo of a {}"]], [["a photo of a {}"]]]
+
+
+def test_words_without_the_mark_are_no_list(tmp_path):
+    (tmp_path / "lists.json").write_text('{"day": ["{} at noon"]}')
+    with pytest.raises(
+        InputError, match=r"no template list 'old film' .*known: day; words of your"
+    ):
+        template_groups(("old film",), (), tmp_path)
+
+
+@pytest.mark.parametrize("words", ["", "  ", "a {} of"])
+def test_marked_words_that_are_none(tmp_path, words):
+    (tmp_path / "lists.json").write_text('{"day": ["{} at noon"]}')
+    with pytest.raises(InputError, match="is no word for a kind of image"):
+        template_groups((f"hand_crafted:{words}",), (), tmp_path)

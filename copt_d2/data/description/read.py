@@ -5,12 +5,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ...errors import InputError
 from ..label_spaces import CAMVID, CITYSCAPES, CITYSCAPES_IDS, Color, LabelSpace
 from .schema import ROLES, ClassEntry, Description, FileSet, Labels, Part
 from .values import Values
-from .yaml_file import kind_of, read_yaml
+from .yaml_file import kind_of, parse_yaml, read_text
 
 MOST_CLASSES = 254
+_CONFIG_SECTIONS = {"_BASE_", "VERSION", "DATASETS", "INPUT", "MODEL", "SOLVER", "TEST"}
 _TOP = ("root", "classes", "ignore", "templates", *ROLES)
 _CLASS = ("name", "words", "color", "thing", "ids")
 _MASKS = ("masks", "mask_suffix", "format", "ids")
@@ -32,8 +34,22 @@ def read_description(path: str | Path) -> Description:
         InputError: for whatever does not fit, naming file, key and remedy.
     """
     path = Path(os.path.abspath(Path(path).expanduser()))
-    table = read_yaml(path)
-    return _Reader(path).description(table, path.read_text(encoding="utf-8"))
+    return description_of(path, read_text(path))
+
+
+def description_of(path: Path, content: str) -> Description:
+    """The same for a text that is known.
+
+    Args:
+        path: where the text stands, or stood: relative paths begin there.
+        content: the text.
+    Raises:
+        InputError: for whatever does not fit, naming file, key and remedy.
+    """
+    table = parse_yaml(content, path)
+    if _CONFIG_SECTIONS & set(table):
+        raise InputError(f"{path} is a config, not a data description: give it with --config-file")
+    return _Reader(path).description(table, content)
 
 
 class _Reader(Values):

@@ -28,18 +28,28 @@ def _at(node: yaml.Node, problem: str) -> yaml.constructor.ConstructorError:
     return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The table that a YAML file holds.
+def read_text(path: Path) -> str:
+    """The text of a file.
 
     Raises:
-        InputError: if the file is missing, no UTF-8, no YAML, holds a tag, a double key or no
-            table; the line is named.
+        InputError: if the file is missing or no UTF-8.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = "is no UTF-8 text" if isinstance(error, UnicodeError) else error.strerror
         raise InputError(f"{path} cannot be read: {reason}") from None
+
+
+def parse_yaml(text: str, path: Path) -> dict[str, Any]:
+    """The table that a YAML text holds.
+
+    Args:
+        text: what stands in a file.
+        path: the file, for messages.
+    Raises:
+        InputError: if it is no YAML, holds a tag, a double key or no table; the line is named.
+    """
     try:
         table = yaml.load(text, Loader=_Loader)  # a SafeLoader: plain types only
     except yaml.YAMLError as error:

@@ -140,6 +140,15 @@ def path(what: str = "a file", *, empty: bool = True) -> Kind:
     return kind(f"the path of {what}" + (", or ''" if empty else ""), fits)
 
 
+def content() -> Kind:
+    """Text in any number of lines, or none."""
+
+    def fits(value: Any) -> bool:
+        return isinstance(value, str) and "\0" not in value
+
+    return kind("text, or ''", fits)
+
+
 def one_of(*names: str) -> Kind:
     """One of some names."""
     words = f"one of {', '.join(names)}" if len(names) > 1 else repr(names[0])

@@ -73,6 +73,18 @@ def pixels(*sides: str, low: int = 1, empty: bool = False) -> Kind:
     return kind(_or_empty(words, empty), fits)
 
 
+def box() -> Kind:
+    """The sides of a box that images are fitted into, or one number, their short side; or ()."""
+    sides = pixels("width", "height", empty=True)
+    short = pixels("short side")
+
+    def fits(value: Any) -> bool:
+        return sides.fault(value) is None or short.fault(value) is None
+
+    words = f"(width, height) in whole pixels, each between 1 and {LARGEST_SIDE}"
+    return kind(_or_empty(f"{words}; or one number, the short side", empty=True), fits)
+
+
 def numbers(count: int, low: float = -LARGEST_NUMBER, *, above: bool = False) -> Kind:
     """``count`` finite numbers, each ``low`` or more, or more than it if ``above``."""
     limits = (

@@ -12,6 +12,7 @@ from ...modeling.losses import LOSS_REGISTRY
 from ...modeling.meta_arch.uda_segmentor import PHASES
 from .kinds import (
     Kind,
+    content,
     fraction,
     number,
     one_number_of,
@@ -24,6 +25,7 @@ from .kinds import (
 )
 from .lists import (
     bit_depths,
+    box,
     class_names,
     expected_results,
     interval,
@@ -53,7 +55,11 @@ DATA: dict[str, Kind] = {
     "DATALOADER.RARE_CLASS.MIN_PIXELS": whole(),
     "DATALOADER.RARE_CLASS.STATS": path("a folder"),
     "DATALOADER.RARE_CLASS.TEMPERATURE": number(above=True),
+    "DATASETS.FILE": path("a data description"),
+    "DATASETS.FILE_CONTENT": content(),
     "DATASETS.TARGET": names("data set"),
+    "DATASETS.TARGET_LABELED": names("data set"),
+    "DATASETS.TARGET_LABELED_SHARE": fraction(above=True),
     "DATASETS.TEST": names("data set"),
     "DATASETS.TRAIN": names("data set"),
     "INPUT.BIT_DEPTH": one_number_of(0, *range(8, 17)),  # 0 = found
@@ -66,9 +72,9 @@ DATA: dict[str, Kind] = {
     "INPUT.PHOTOMETRIC_DISTORTION": switch(),
     "INPUT.RANDOM_FLIP": one_of("horizontal", "none"),
     "INPUT.SCALE_RANGE": interval(0.01, 100),
-    "INPUT.SOURCE_RESIZE": pixels("width", "height", empty=True),
-    "INPUT.TARGET_RESIZE": pixels("width", "height", empty=True),
-    "INPUT.TEST_RESIZE": pixels("width", "height", empty=True),
+    "INPUT.SOURCE_RESIZE": box(),
+    "INPUT.TARGET_RESIZE": box(),
+    "INPUT.TEST_RESIZE": box(),
     "INPUT.VALID_MARGINS": pixels("top", "bottom", "left", "right", low=0),
 }
 
