@@ -26,8 +26,9 @@ from .datasets import datasets_named, target_images
 from .layouts import DatasetDict
 from .mappers import RequiredClass, SourceMapper, TargetMapper, TestMapper
 from .rare_class import RareClassSampler, build_rare_class_sampler
+from .shared_memory import fitting_prefetch, hand_over, taken_over
 from .worker_signals import leave_signals_to_parent
-from .workers import batches_of, fitting_prefetch, hand_over, patience, taken_over
+from .workers import batches_of, patience
 
 _PREFETCH = 4  # batches that a worker prepares ahead
 _PIXEL_BYTES = 4  # of a training image: three channels, and its label or whether it is valid

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from copt_d2.data import build_uda_test_loader, build_uda_train_loader, loader, workers
+from copt_d2.data import (
+    build_uda_test_loader,
+    build_uda_train_loader,
+    loader,
+    shared_memory,
+    workers,
+)
 from copt_d2.errors import InputError
 
 MB = 10**6
@@ -22,7 +28,7 @@ MB = 10**6
 @pytest.fixture
 def free(monkeypatch):
     """Sets the bytes of shared memory that seem to be free, in workers too."""
-    return lambda size: monkeypatch.setattr(workers, "free_shared_bytes", lambda: size)
+    return lambda size: monkeypatch.setattr(shared_memory, "free_shared_bytes", lambda: size)
 
 
 @pytest.fixture
@@ -72,7 +78,7 @@ def message(iterable, count=100):
 )
 def test_as_many_batches_ahead_as_fit(free, caplog, size, count, fitting, told):
     free(size)
-    assert workers.fitting_prefetch(16 * MB, count, 4) == fitting
+    assert shared_memory.fitting_prefetch(16 * MB, count, 4) == fitting
     assert len(caplog.messages) == (told is not None)
     if told:
         assert re.search(told, caplog.messages[0])
@@ -80,8 +86,8 @@ def test_as_many_batches_ahead_as_fit(free, caplog, size, count, fitting, told):
 
 def test_processes_of_a_machine_share_its_memory(free, monkeypatch):
     free(97_048_576)
-    monkeypatch.setattr(workers.comm, "get_local_size", lambda: 2)
-    assert workers.fitting_prefetch(16 * MB, 1, 4) == 1  # 2 * (1 + 2) batches
+    monkeypatch.setattr(shared_memory.comm, "get_local_size", lambda: 2)
+    assert shared_memory.fitting_prefetch(16 * MB, 1, 4) == 1  # 2 * (1 + 2) batches
 
 
 def test_bytes_of_a_batch(cfg, monkeypatch):
@@ -97,13 +103,13 @@ def test_bytes_of_a_batch(cfg, monkeypatch):
 
 
 def test_what_is_free_is_read_from_the_system(monkeypatch):
-    free = workers.free_shared_bytes()
+    free = shared_memory.free_shared_bytes()
     assert free is None or free >= 0
-    monkeypatch.setattr(workers, "SHARED_MEMORY", "/nowhere")
-    monkeypatch.setattr(workers.sys, "platform", "linux")
-    assert workers.free_shared_bytes() == 0
-    monkeypatch.setattr(workers.sys, "platform", "darwin")
-    assert workers.free_shared_bytes() is None
+    monkeypatch.setattr(shared_memory, "SHARED_MEMORY", "/nowhere")
+    monkeypatch.setattr(shared_memory.sys, "platform", "linux")
+    assert shared_memory.free_shared_bytes() == 0
+    monkeypatch.setattr(shared_memory.sys, "platform", "darwin")
+    assert shared_memory.free_shared_bytes() is None
 
 
 def no_room(_tensor):
