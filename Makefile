@@ -23,7 +23,7 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
-# short forms of the campaigns (tests/campaigns) and what takes minutes
+# short forms of the campaigns (tests/campaigns), the wheel outside the checkout, what takes minutes
 test-long: install
 	$(BIN)/python -m pytest -m long
 

@@ -66,4 +66,4 @@ def _read(path: Path) -> tuple[Tensor, list[str | list[str]]]:
 
 
 def _remedy(path: str | Path) -> str:
-    return f"make it with `python tools/build_text_bank.py --config-file CONFIG --out {path}`"
+    return f"make it with `copt bank --config-file CONFIG --out {path}`"

@@ -219,7 +219,7 @@ def _existing_bank(path: str) -> str:
     if not Path(path).is_file():
         raise InputError(
             f"MODEL.COPT.TEXT_BANK: no file {path}; make it with "
-            f"`python tools/build_text_bank.py --config-file CONFIG --out {path}`"
+            f"`copt bank --config-file CONFIG --out {path}`"
         )
     return path
 

@@ -73,8 +73,8 @@ def test_pictures_of_two_runs(report, dataset, tmp_path, capsys):
     assert report(*runs, "--pictures", "--images", "2") == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
-        f"{runs[2]}: no predictions of {NAME}; make them with: python tools/train_net.py "
-        f"--config-file {runs[2]}/config.yaml --eval-only OUTPUT_DIR {runs[2]} "
+        f"{runs[2]}: no predictions of {NAME}; make them with: copt eval "
+        f"--config-file {runs[2]}/config.yaml OUTPUT_DIR {runs[2]} "
         "TEST.EXPORT \"('train_ids',)\"",
         f"wrote {tmp_path}/report/all.md, {tmp_path}/report/all_{NAME}.png",
     ]

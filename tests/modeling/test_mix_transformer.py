@@ -159,7 +159,7 @@ def test_wrong_weights_and_variants_are_named(mit_cfg, tmp_path):
     with pytest.raises(InputError, match=r"norm3.bias is missing there, and 0 more"):
         build_backbone(mit_cfg)
     torch.save({**stored, "norm3.bias": bias[:3], "extra": bias}, file)
-    with pytest.raises(InputError, match=r"extra is unknown here, and 1 more: .*convert_weights"):
+    with pytest.raises(InputError, match=r"extra is unknown here, and 1 more: .*copt convert"):
         build_backbone(mit_cfg)
     mit_cfg.MODEL.MIT.VARIANT = "b9"
     with pytest.raises(InputError, match=r"MODEL.MIT.VARIANT is 'b9'; there are b0, b1"):

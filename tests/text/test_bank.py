@@ -152,7 +152,7 @@ def test_a_given_bank_is_taken_as_it_is(text_cfg, patched_encoder, tmp_path):
 
 def test_a_missing_given_bank_says_how_to_make_it(text_cfg, tmp_path):
     text_cfg.MODEL.COPT.TEXT_BANK = str(tmp_path / "mine.safetensors")
-    with pytest.raises(InputError, match=r"build_text_bank\.py .*--out .*mine\.safetensors"):
+    with pytest.raises(InputError, match=r"copt bank .*--out .*mine\.safetensors"):
         ensure_text_bank(text_cfg, NAMES)
 
 

@@ -42,8 +42,8 @@ def split_by_export(
     measurements = [m for m in measurements if not m.is_other]
     exported = [m for m in measurements if _exported(m).is_dir()]
     hints = [
-        f"{m.folder}: no predictions of {m.dataset}; make them with: python tools/train_net.py "
-        f"--config-file {quote(str(m.config_file))} --eval-only OUTPUT_DIR {quote(str(m.folder))} "
+        f"{m.folder}: no predictions of {m.dataset}; make them with: copt eval "
+        f"--config-file {quote(str(m.config_file))} OUTPUT_DIR {quote(str(m.folder))} "
         "TEST.EXPORT \"('train_ids',)\""
         for m in measurements
         if not _exported(m).is_dir()

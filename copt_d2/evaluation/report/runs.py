@@ -139,8 +139,8 @@ def _read_run(folder: Path) -> Iterator[Measurement]:
     others = sorted((folder / "evaluation" / "other").glob("*/*.json"))
     if not records and not others:
         raise InputError(
-            f"{folder} holds no evaluation/*.json: evaluate the run with tools/train_net.py "
-            f"--eval-only OUTPUT_DIR {folder}"
+            f"{folder} holds no evaluation/*.json: evaluate the run with copt eval "
+            f"OUTPUT_DIR {folder}"
         )
     config_file = _config_file(folder, CONFIG_FILES)
     config = _read_config(config_file)

@@ -222,7 +222,7 @@ def load_mit_weights(network: MixTransformer, file: str) -> None:
     if wrong:
         raise InputError(
             f"{what} is of another variant or layout: {wrong[0]}, and {len(wrong) - 1} more: set "
-            "MODEL.MIT.VARIANT, or convert another layout with tools/convert_weights.py --part mit"
+            "MODEL.MIT.VARIANT, or convert another layout with copt convert --part mit"
         )
     fit.check_broken(what)
     network.load_state_dict(fit.tensors)
@@ -239,7 +239,7 @@ def build_mit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MixTransformer:
                 f"MODEL.MIT.WEIGHTS: no such file {options.WEIGHTS}: put the ImageNet weights "
                 f"there, mit_{options.VARIANT}.pth of https://github.com/NVlabs/SegFormer, or "
                 f"those of https://huggingface.co/nvidia/mit-{options.VARIANT} after "
-                'tools/convert_weights.py --part mit; or set it to "" for random weights'
+                'copt convert --part mit; or set it to "" for random weights'
             )
         load_mit_weights(network, options.WEIGHTS)
     return network
