@@ -26,8 +26,10 @@ with warnings.catch_warnings():
 __all__ = ["add_copt_config", "load_model"]
 
 
-def load_model(source: Any, **options: Any) -> "Predictor":
+def load_model(
+    source: Any, *, device: Any = None, config: Any = None, part: str = "student"
+) -> "Predictor":
     """A trained model that predicts: see :func:`copt_d2.inference.load_model`."""
     from .inference import load_model as load  # it needs all that this package imports above
 
-    return load(source, **options)
+    return load(source, device=device, config=config, part=part)

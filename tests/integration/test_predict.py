@@ -1,11 +1,15 @@
 """A trained run is loaded and used; what it predicts is what the evaluation predicts."""
 
+import json
 import shutil
 from pathlib import Path
 
 import cv2
+import in_process
 import numpy as np
+import predict
 import pytest
+import torch
 from command_line import SMOKE
 from PIL import Image
 from safetensors.torch import save_file
@@ -15,6 +19,7 @@ from copt_d2.data.label_spaces import CAMVID
 from copt_d2.engine.checkpointing import read_checkpoint
 from copt_d2.engine.network_file import read_network
 from copt_d2.errors import InputError
+from copt_d2.inference.sources import weights_file
 
 pytestmark = pytest.mark.integration
 
@@ -28,8 +33,6 @@ OPTIONS = {
 @pytest.fixture(scope="module")
 def run(arguments, camvid, cache, tmp_path_factory):
     """Output folder of a run with its exported predictions; not to be changed."""
-    import in_process
-
     output = tmp_path_factory.mktemp("predicting") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DETECTRON2_DATASETS", str(camvid))
@@ -123,8 +126,6 @@ def test_weights_without_a_config(run, exported, tmp_path):
 
 
 def test_checkpoints_of_older_and_later_versions(run, exported, tmp_path):
-    import torch
-
     state = read_checkpoint(run / "model_0000004.pth")
     text = state["config"].replace("MODEL:\n", "MODEL:\n  KEY_OF_ANOTHER_VERSION: 3\n", 1)
     text = text.replace("  WINDOW_BATCH:", "  WINDOW_BATCHES:")
@@ -147,8 +148,6 @@ def test_checkpoints_of_older_and_later_versions(run, exported, tmp_path):
 
 
 def test_a_folder_gives_its_newest_checkpoint(run, tmp_path):
-    from copt_d2.inference.sources import weights_file
-
     assert weights_file(run) == run / "model_final.safetensors"
     assert weights_file(run, "teacher") == run / "model_0000004.pth"
     shutil.copytree(run, tmp_path / "run")
@@ -160,3 +159,47 @@ def test_a_folder_gives_its_newest_checkpoint(run, tmp_path):
     assert weights_file(tmp_path / "run") == tmp_path / "run" / "model_final.pth"
     with pytest.raises(InputError, match=r"holds no checkpoint .*; its runs are run: name one"):
         weights_file(tmp_path)
+
+
+def test_the_command_line(run, exported, tmp_path, capsys):
+    folder, out = tmp_path / "frames", tmp_path / "out"
+    for file, _ in exported[:3]:
+        (folder / "sub").mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / "sub")
+    argv = [str(run), str(folder), "--out", str(out), "--device", "cpu"]
+    predict.main([*argv, "--save", "ids,overlay", "--coco", str(tmp_path / "coco.json")])
+    for file, train_ids in exported[:3]:
+        written = cv2.imread(str(out / "ids" / "sub" / file.name), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(written, cv2.imread(str(train_ids), cv2.IMREAD_UNCHANGED))
+        assert (out / "overlay" / "sub" / file.name).is_file()
+    assert "3 predicted, " in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "coco.json").read_text())["images"]) == 3
+    (folder / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as ended:
+        predict.main([*argv, "--part", "teacher", "--batch", "2", "--half"])
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "3 predicted" in said.out
+    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert "broken.png cannot be decoded" in errors[0]
+    assert errors[1:] == ["error: 1 could not be predicted, see above"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--batch", "0"], "--batch 0: give a number of 1 or more"),
+        (["--ignore-below", "nan"], "--ignore-below nan: give a probability"),
+        (["--save", "masks"], "--save masks: there is no 'masks'"),
+        (["--show"], "--show needs a screen"),
+        (["--part", "friend"], "MODEL.WEIGHTS_PART is 'friend'; choose from"),
+        (["--device", "tpu"], "device 'tpu' cannot be used"),
+    ],
+)
+def test_wrong_flags(run, exported, capsys, flags, words):
+    with pytest.raises(SystemExit) as ended:
+        predict.main([str(run), str(exported[0][0]), *flags])
+    said = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 1
+    assert len(said) == 1
+    assert said[0].startswith(f"error: {words}")
