@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from detectron2.utils import comm
+from detectron2.utils.logger import log_first_n
 from numpy import ndarray
 from torch import Tensor
 from torch.utils.data import get_worker_info
@@ -37,7 +38,7 @@ def fitting_prefetch(batch_bytes: int, workers: int, prefetch: int) -> int:
     Where not even one has room, all may go through pipes, see `hand_over`.
 
     Args:
-        batch_bytes: of one batch of one process.
+        batch_bytes: of one batch of one process; 0 = not known.
         workers: of one process.
         prefetch: batches wanted.
     """
@@ -46,7 +47,7 @@ def fitting_prefetch(batch_bytes: int, workers: int, prefetch: int) -> int:
         (count * workers + HELD) * batch_bytes * comm.get_local_size() + RESERVE
         for count in range(prefetch + 1)
     ]
-    if free is None or needed[prefetch] <= free:
+    if free is None or not batch_bytes or needed[prefetch] <= free:
         return prefetch
     fitting = next((count for count in range(prefetch, 0, -1) if needed[count] <= free), 0)
     logger.warning(
@@ -86,9 +87,15 @@ def hand_over(batch: Any) -> Any:
 
 
 def taken_over(batch: Any) -> Any:
-    """Inverse of :func:`hand_over`."""
+    """Inverse of :func:`hand_over`; the log says once that something came through the pipe."""
     if not isinstance(batch, ThroughPipe):
         return batch
+    log_first_n(
+        logging.WARNING,
+        f"{SHARED_MEMORY} has no room for what the loader's workers prepare, so it is sent through "
+        "pipes, which is slower; give it more (Docker: --shm-size)",
+        name=__name__,
+    )
     return _converted(batch.batch, torch.from_numpy, ndarray)
 
 

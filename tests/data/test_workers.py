@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 import time
+from collections import Counter
 from itertools import islice
 
 import numpy as np
@@ -73,7 +74,7 @@ def message(iterable, count=100):
         # (2 * 2 + 2) batches
         (100 * MB, 2, 2, "wants 161.0 MB .* so each prepares 2 ahead"),
         (49 * MB, 1, 4, "has 49.0 MB free, so what has no room there is sent through pipes"),
-        (0, 8, 4, "has 0.0 MB free"),
+        (0, 8, 4, r"has 0.0 MB free"),
     ],
 )
 def test_as_many_batches_ahead_as_fit(free, caplog, size, count, fitting, told):
@@ -82,6 +83,12 @@ def test_as_many_batches_ahead_as_fit(free, caplog, size, count, fitting, told):
     assert len(caplog.messages) == (told is not None)
     if told:
         assert re.search(told, caplog.messages[0])
+
+
+def test_test_images_are_of_any_size(free, caplog):
+    free(0)
+    assert shared_memory.fitting_prefetch(0, 1, 4) == 4
+    assert caplog.messages == []
 
 
 def test_processes_of_a_machine_share_its_memory(free, monkeypatch):
@@ -131,7 +138,7 @@ def test_without_shared_memory_the_batches_are_the_same(cfg, free, monkeypatch, 
                 a["image"].add_(1)  # it can be written
 
 
-def test_images_of_several_sizes_with_little_shared_memory(cfg, day_and_dusk, monkeypatch):
+def test_images_of_several_sizes_with_little_shared_memory(cfg, day_and_dusk, monkeypatch, caplog):
     """Small ones go through it, large ones through the pipe."""
     for index, height in enumerate((7, 300, 7, 300, 40)):
         labels = np.zeros((height, 500), dtype=np.uint8)
@@ -140,8 +147,11 @@ def test_images_of_several_sizes_with_little_shared_memory(cfg, day_and_dusk, mo
     monkeypatch.setattr(
         torch.Tensor, "share_memory_", lambda t: no_room(t) if t.nbytes > 100_000 else share(t)
     )
+    monkeypatch.setattr("detectron2.utils.logger._LOG_COUNTER", Counter())
     sizes = [batch[0]["image"].shape[1] for batch in build_uda_test_loader(cfg, "camvid_day_train")]
     assert sizes == [7, 300, 7, 300, 40]
+    assert len(caplog.messages) == 1
+    assert "sent through pipes" in caplog.text
 
 
 def test_workers_that_cannot_be_started(cfg, monkeypatch):
