@@ -1,15 +1,20 @@
 """Trains or evaluates what a config describes.
 
 python tools/train_net.py --config-file configs/camvid_day2dusk.yaml [--eval-only] [--resume]
-[--num-gpus N] [KEY VALUE ...]
+[--source-only] [--num-gpus N] [KEY VALUE ...]
+
+python tools/train_net.py warehouse.yaml [KEY VALUE ...], with a data description, is
+--config-file own_data DATASETS.FILE warehouse.yaml.
 """
 
 import argparse
 import logging
 import os
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 # Idle OpenMP threads wait actively only for some microseconds (the default is milliseconds): short
@@ -45,6 +50,14 @@ from copt_d2.engine.random_state import kept_random_state
 from copt_d2.engine.run_lock import run_lock
 from copt_d2.errors import InputError
 from copt_d2.text import ensure_text_bank
+
+OWN_DATA = "own_data"  # the config of a description that stands alone
+# no adaptation, but all that a source alone allows: distorted colours and rare classes
+SOURCE_ONLY = (
+    *("MODEL.UDA.PHASES", "('source',)", "MODEL.UDA.FEATURE_LOSSES", "()"),
+    *("MODEL.UDA.TARGET_FEATURE_LOSSES", "()", "INPUT.PHOTOMETRIC_DISTORTION", "True"),
+    *("DATALOADER.RARE_CLASS.ENABLED", "True", "TEST.PRECISE_BN.ENABLED", "False"),
+)
 
 
 def prepare_text_bank(cfg: CfgNode) -> None:
@@ -88,7 +101,9 @@ def writable_folder(cfg: CfgNode) -> Iterator[None]:
 
 def read_config(args: argparse.Namespace) -> tuple[CfgNode, bool]:
     """The checked config, whose output folder exists, and whether its seed is drawn (SEED -1)."""
-    cfg = load_config(args.config_file, args.opts)
+    cfg = load_config(args.config_file, [*(SOURCE_ONLY if args.source_only else ()), *args.opts])
+    if args.source_only and "OUTPUT_DIR" not in args.opts[::2]:
+        cfg.OUTPUT_DIR = f"{cfg.OUTPUT_DIR.rstrip('/')}_source_only"
     is_drawn = cfg.SEED < 0
     if is_drawn:
         cfg.SEED = draw_seed()
@@ -103,13 +118,15 @@ def read_config(args: argparse.Namespace) -> tuple[CfgNode, bool]:
     return cfg, is_drawn
 
 
-def start_logs(cfg: CfgNode) -> None:
-    """On standard output and in the output folder."""
+def start_logs(cfg: CfgNode, early: Sequence[logging.LogRecord] = ()) -> None:
+    """On standard output and in the output folder; first what was logged before."""
     with writable_folder(cfg):
         for name in ("copt_d2", "detectron2", "fvcore"):
             logger = setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
             for handler in logger.handlers:  # a file name that is no text must not lose its line
                 getattr(handler.stream, "reconfigure", dict)(errors="backslashreplace")
+    for record in early:
+        logging.getLogger(record.name).handle(record)
 
 
 def start_generators(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -139,12 +156,17 @@ def evaluate_only(cfg: CfgNode) -> None:
     check_expected_results(cfg, evaluate_weights(cfg, model))
 
 
-def train(cfg: CfgNode, args: argparse.Namespace, is_drawn: bool) -> None:
+def train(
+    cfg: CfgNode,
+    args: argparse.Namespace,
+    is_drawn: bool,
+    early: Sequence[logging.LogRecord] = (),
+) -> None:
     """Trains, alone in OUTPUT_DIR."""
     with ExitStack() as stack:
         with writable_folder(cfg):
             stack.enter_context(run_lock(cfg.OUTPUT_DIR))
-        start_logs(cfg)
+        start_logs(cfg, early)
         if is_drawn and args.resume:
             cfg.SEED = seed_of_checkpoint(cfg)
         start_generators(cfg, args)
@@ -156,13 +178,28 @@ def train(cfg: CfgNode, args: argparse.Namespace, is_drawn: bool) -> None:
         check_expected_results(cfg, trainer.results)
 
 
+@contextmanager
+def kept_log() -> Iterator[list[logging.LogRecord]]:
+    """What is logged before there is an output folder to log in."""
+    logger, kept = logging.getLogger("copt_d2"), MemoryHandler(2**16, flushLevel=sys.maxsize)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(kept)
+    try:
+        yield kept.buffer
+    finally:
+        logger.removeHandler(kept)
+        logger.setLevel(level)
+
+
 def main(args: argparse.Namespace) -> None:
     """Runs in every process."""
-    cfg, is_drawn = read_config(args)
+    with kept_log() as early:
+        cfg, is_drawn = read_config(args)
     if not args.eval_only:
-        train(cfg, args, is_drawn)
+        train(cfg, args, is_drawn, early)
         return
-    start_logs(cfg)
+    start_logs(cfg, early)
     start_generators(cfg, args)
     evaluate_only(cfg)
 
@@ -175,21 +212,31 @@ class FlagsAnywhere(argparse.ArgumentParser):
     ) -> argparse.Namespace:
         """Keys and values come as ``opts``; a flag that is unknown ends the program."""
         found, found.opts = self.parse_known_args(args, namespace)
+        self._take_description(found)
         unknown = [part for part in found.opts if part.startswith("--")]
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found
 
+    def _take_description(self, found: argparse.Namespace) -> None:
+        # a file before the pairs of keys and values
+        first = found.opts[0] if len(found.opts) % 2 else ""
+        if first.lower().endswith((".yaml", ".yml")) or (first and Path(first).is_file()):
+            found.config_file = found.config_file or OWN_DATA
+            found.opts = ["DATASETS.FILE", *found.opts]
+
 
 def argument_parser() -> argparse.ArgumentParser:
     """detectron2's flags."""
     parser = FlagsAnywhere(
-        usage="%(prog)s --config-file FILE [--eval-only] [--resume] [--num-gpus N] [KEY VALUE ...]"
+        usage="%(prog)s {DESCRIPTION | --config-file FILE} [--eval-only] [--resume] "
+        "[--source-only] [--num-gpus N] [KEY VALUE ...]"
     )
     add = parser.add_argument
     add("--config-file", default="", metavar="FILE", help="what to train or evaluate")
     add("--resume", action="store_true", help="go on from the newest checkpoint of OUTPUT_DIR")
     add("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS or the newest checkpoint")
+    add("--source-only", action="store_true", help="the fair baseline: never sees the target")
     add("--num-gpus", type=int, default=1, metavar="N", help="processes on this machine")
     add("--num-machines", type=int, default=1, metavar="N", help="machines in the job")
     add("--machine-rank", type=int, default=0, metavar="N", help="number of this one, from 0")

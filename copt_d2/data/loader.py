@@ -10,12 +10,10 @@ from contextlib import closing
 from typing import Any
 
 import cv2
-import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
-from numpy.random import Generator
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..class_names import ClassList, require_same_classes
@@ -23,10 +21,12 @@ from ..errors import InputError
 from .bit_depth import with_bit_depths
 from .class_presence import look_for_classes
 from .datasets import datasets_named, target_images
+from .draws import image_weights
 from .layouts import DatasetDict
-from .mappers import RequiredClass, SourceMapper, TargetMapper, TestMapper
-from .rare_class import RareClassSampler, build_rare_class_sampler
+from .mappers import SourceMapper, TargetMapper, TestMapper
+from .rare_class import build_rare_class_sampler
 from .shared_memory import fitting_prefetch, hand_over, taken_over
+from .streams import Sample, SourceStream, TargetStream
 from .worker_signals import leave_signals_to_parent
 from .workers import batches_of, patience
 
@@ -34,62 +34,6 @@ _PREFETCH = 4  # batches that a worker prepares ahead
 _PIXEL_BYTES = 4  # of a training image: three channels, and its label or whether it is valid
 # errors that the data sets return as values, so that no worker's traceback is wrapped around them
 _TOLD = (InputError, MemoryError)
-_SOURCE, _TARGET = 0, 1  # what tells the random streams of the two domains apart
-
-Sample = dict[str, Any]
-
-
-class SourceStream:
-    """Sample k of the source domain: its image drawn by rare-class sampling or uniformly.
-
-    Args:
-        dataset_dicts: the labelled images.
-        mapper: reads and crops one.
-        seed: of the whole stream.
-        sampler: chooses class and image; ``None`` = uniform with replacement.
-        min_crop_pixels: a crop must hold more pixels of the drawn class.
-    """
-
-    def __init__(
-        self,
-        dataset_dicts: list[DatasetDict],
-        mapper: SourceMapper,
-        seed: int,
-        sampler: RareClassSampler | None,
-        min_crop_pixels: float,
-    ) -> None:
-        self.dataset_dicts = dataset_dicts
-        self.mapper = mapper
-        self.seed = seed
-        self.sampler = sampler
-        self.min_crop_pixels = min_crop_pixels
-
-    def __getitem__(self, k: int) -> Sample:
-        rng = _generator(self.seed, _SOURCE, k)
-        if self.sampler is None:
-            return self.mapper(_uniform(self.dataset_dicts, rng), rng)
-        train_id, index = self.sampler.draw(rng)
-        required = RequiredClass(train_id, self.min_crop_pixels)
-        return self.mapper(self.dataset_dicts[index], rng, required)
-
-
-class TargetStream:
-    """Sample k of the target domain: uniform with replacement.
-
-    Args:
-        dataset_dicts: the images.
-        mapper: reads and crops one.
-        seed: of the whole stream.
-    """
-
-    def __init__(self, dataset_dicts: list[DatasetDict], mapper: TargetMapper, seed: int) -> None:
-        self.dataset_dicts = dataset_dicts
-        self.mapper = mapper
-        self.seed = seed
-
-    def __getitem__(self, k: int) -> Sample:
-        rng = _generator(self.seed, _TARGET, k)
-        return self.mapper(_uniform(self.dataset_dicts, rng), rng)
 
 
 def build_uda_train_loader(
@@ -135,31 +79,54 @@ def build_uda_test_loader(cfg: CfgNode, dataset_name: str) -> "_Loader":
 
 
 def _source_stream(cfg: CfgNode, tell: bool) -> SourceStream:
-    names = tuple(cfg.DATASETS.TRAIN)
-    if not names:
+    if not cfg.DATASETS.TRAIN:
         raise InputError("DATASETS.TRAIN is empty; name at least one labelled data set")
-    dataset_dicts = with_bit_depths(cfg, datasets_named("DATASETS.TRAIN", names))
+    if not cfg.DATASETS.TARGET_LABELED:
+        return _labelled_stream(cfg, "TRAIN", "SOURCE_RESIZE", tell)
+    joined = _labelled_stream(cfg, "TARGET_LABELED", "TARGET_RESIZE", tell)
+    share = cfg.DATASETS.TARGET_LABELED_SHARE
+    return _labelled_stream(cfg, "TRAIN", "SOURCE_RESIZE", tell, joined=joined, share=share)
+
+
+def _labelled_stream(
+    cfg: CfgNode, key: str, resize_key: str, tell: bool, **joined: Any
+) -> SourceStream:
+    """The images of DATASETS.TRAIN or DATASETS.TARGET_LABELED."""
+    names = tuple(cfg.DATASETS[key])
+    dataset_dicts = with_bit_depths(cfg, datasets_named(f"DATASETS.{key}", names))
     lists = [
-        ClassList(f"{name} in DATASETS.TRAIN", MetadataCatalog.get(name).stuff_classes)
-        for name in names
+        ClassList(f"{name} in DATASETS.{owner}", MetadataCatalog.get(name).stuff_classes)
+        for owner in dict.fromkeys(("TRAIN", key))
+        for name in cfg.DATASETS[owner]
     ]
     for classes in lists[1:]:
         require_same_classes(classes, lists[0], "sources must have the same names in one order")
     rare_class = cfg.DATALOADER.RARE_CLASS
     sampler = None
     if rare_class.ENABLED:
-        sampler = build_rare_class_sampler(cfg, dataset_dicts, tell)
-    elif tell:
+        sampler = build_rare_class_sampler(cfg, dataset_dicts, tell, key)
+    elif tell and key == "TRAIN":
         look_for_classes(cfg, dataset_dicts)
     min_crop_pixels = rare_class.MIN_PIXELS * rare_class.MIN_CROP_RATIO
-    return SourceStream(dataset_dicts, SourceMapper(cfg), cfg.SEED, sampler, min_crop_pixels)
+    return SourceStream(
+        *(
+            dataset_dicts,
+            SourceMapper(cfg, resize_key=resize_key),
+            cfg.SEED,
+            sampler,
+            min_crop_pixels,
+        ),
+        weights=image_weights(names, dataset_dicts),
+        **joined,
+    )
 
 
 def _target_stream(cfg: CfgNode) -> TargetStream | None:
     if not cfg.DATASETS.TARGET:
         return None
     images = datasets_named("DATASETS.TARGET", tuple(cfg.DATASETS.TARGET), target_images)
-    return TargetStream(with_bit_depths(cfg, images), TargetMapper(cfg), cfg.SEED)
+    weights = image_weights(cfg.DATASETS.TARGET, images)
+    return TargetStream(with_bit_depths(cfg, images), TargetMapper(cfg), cfg.SEED, weights)
 
 
 class _TrainBatches(Dataset):
@@ -264,11 +231,3 @@ def _init_worker(worker_id: int) -> None:
     # torch limits its threads in workers itself; OpenCV's would take cores from the training step
     cv2.setNumThreads(0)
     leave_signals_to_parent()
-
-
-def _generator(seed: int, domain: int, k: int) -> Generator:
-    return np.random.default_rng([seed, domain, k])
-
-
-def _uniform(dataset_dicts: list[DatasetDict], rng: Generator) -> DatasetDict:
-    return dataset_dicts[rng.integers(len(dataset_dicts))]

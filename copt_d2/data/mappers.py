@@ -57,10 +57,10 @@ class SourceMapper:
         self.photometric = photometric
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+    def from_config(cls, cfg: CfgNode, *, resize_key: str = "SOURCE_RESIZE") -> dict[str, Any]:
         """Reads INPUT and the label tables of DATASETS.TRAIN and TARGET_LABELED."""
         return {
-            "rule": _crop_rule(cfg, "SOURCE_RESIZE"),
+            "rule": _crop_rule(cfg, resize_key),
             "label_tables": {
                 name: _label_table(name)
                 for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TARGET_LABELED)

@@ -1,5 +1,6 @@
 """Rare-class sampling of source images (DAFormer, Hoyer et al., CVPR 2022)."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,10 @@ from torch import Tensor
 
 from ..errors import InputError
 from .class_presence import source_pixels, tell_absent_classes
+from .draws import draw_index, image_weights
 from .layouts import DatasetDict
+
+logger = logging.getLogger(__name__)
 
 
 def class_probabilities(
@@ -45,20 +49,37 @@ class RareClassSampler:
         temperature: see `class_probabilities`.
         min_pixels: an image is drawn for a class only if it has more pixels of it.
         class_names: K names, for messages.
+        weights: (M,) how often each image is drawn among those of a class; ``None`` = alike.
+        lenient: whether a class without such an image is drawn from those that show most of it.
+        key: of the data sets, for messages.
     Raises:
-        InputError: if a class that occurs has no such image.
+        InputError: if no class occurs; if one that occurs has no such image, unless ``lenient``.
     """
 
     def __init__(
-        self, pixels: ndarray, temperature: float, min_pixels: int, class_names: Sequence[str]
+        self,
+        pixels: ndarray,
+        temperature: float,
+        min_pixels: int,
+        class_names: Sequence[str],
+        *,
+        weights: ndarray | None = None,
+        lenient: bool = False,
+        key: str = "DATASETS.TRAIN",
     ) -> None:
         totals = pixels.sum(axis=0)
         if not totals.any():
-            raise InputError("no label file of DATASETS.TRAIN has a pixel of any class")
+            raise InputError(f"no label file of {key} has a pixel of any class")
+        self.weights = weights
         # rarest first, as DAFormer lists them; this fixes which draw gives which class
         self.classes = [int(c) for c in np.argsort(totals, kind="stable") if totals[c] > 0]
         self.images = {c: np.flatnonzero(pixels[:, c] > min_pixels) for c in self.classes}
+        self.lowered: dict[int, float] = {}  # train id -> share of min_pixels that it must reach
         for c in self.classes:
+            if not len(self.images[c]) and lenient:
+                wanted = pixels[:, c].max() // 2
+                self.images[c] = np.flatnonzero(pixels[:, c] > wanted)
+                self.lowered[c] = wanted / min_pixels
             if not len(self.images[c]):
                 raise InputError(
                     f"class '{class_names[c]}' has no source image with more than {min_pixels} "
@@ -75,26 +96,44 @@ class RareClassSampler:
         )
         train_id = self.classes[min(int(position), len(self.classes) - 1)]
         candidates = self.images[train_id]
-        return train_id, int(candidates[rng.integers(len(candidates))])
+        weights = None if self.weights is None else self.weights[candidates]
+        return train_id, int(candidates[draw_index(rng, weights, len(candidates))])
 
 
 def build_rare_class_sampler(
-    cfg: CfgNode, dataset_dicts: list[DatasetDict], tell: bool = True
+    cfg: CfgNode, dataset_dicts: list[DatasetDict], tell: bool = True, key: str = "TRAIN"
 ) -> RareClassSampler:
-    """The sampler over all label files of DATASETS.TRAIN.
+    """The sampler over all label files of DATASETS.TRAIN, or of TARGET_LABELED.
+
+    Of own data (DATASETS.FILE) and of a few labelled target images, classes of which no image shows
+    MIN_PIXELS are drawn, too, from the images that show most of them.
 
     Args:
-        cfg: DATASETS.TRAIN and DATALOADER.RARE_CLASS are read.
-        dataset_dicts: the source images, as `datasets_named` lists them.
+        cfg: DATASETS and DATALOADER.RARE_CLASS are read.
+        dataset_dicts: the images, as `datasets_named` lists them.
         tell: whether a warning names the classes without a pixel.
+        key: "TRAIN" or "TARGET_LABELED".
     Raises:
         InputError: for statistics of other data, or a class without a suitable image.
     """
     keys = cfg.DATALOADER.RARE_CLASS
     if keys.TEMPERATURE <= 0:
         raise InputError(f"DATALOADER.RARE_CLASS.TEMPERATURE is {keys.TEMPERATURE}; it must be > 0")
-    pixels = source_pixels(cfg, dataset_dicts)
-    if tell:
+    pixels = source_pixels(cfg, dataset_dicts, key=key)
+    if tell and key == "TRAIN":
         tell_absent_classes(cfg, pixels.sum(axis=0))
-    names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).stuff_classes
-    return RareClassSampler(pixels, keys.TEMPERATURE, keys.MIN_PIXELS, names)
+    sets = cfg.DATASETS[key]
+    names = MetadataCatalog.get(sets[0]).stuff_classes
+    sampler = RareClassSampler(
+        *(pixels, keys.TEMPERATURE, keys.MIN_PIXELS, names),
+        weights=image_weights(sets, dataset_dicts),
+        lenient=bool(cfg.DATASETS.FILE) or key != "TRAIN",
+        key=f"DATASETS.{key}",
+    )
+    if tell and sampler.lowered:
+        logger.info(
+            "no image of DATASETS.%s shows more than DATALOADER.RARE_CLASS.MIN_PIXELS %d of %s: "
+            "drawn from those that show most",
+            *(key, keys.MIN_PIXELS, ", ".join(repr(names[c]) for c in sorted(sampler.lowered))),
+        )
+    return sampler

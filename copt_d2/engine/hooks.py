@@ -1,7 +1,10 @@
 """What happens around a training step."""
 
 import itertools
+import logging
+import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import numpy as np
 import torch
@@ -16,6 +19,9 @@ from ..evaluation.pictures import colour_map
 from .metrics import is_due
 from .processes import average_over_processes
 from .random_state import kept_random_state
+
+logger = logging.getLogger("copt_d2.trainer")
+_WARM_STEPS, _MEASURED_STEPS = 5, 20
 
 
 class TeacherUpdate(HookBase):
@@ -39,6 +45,23 @@ class Periodic(HookBase):
         """Counts steps from 1."""
         if is_due(self.trainer.iter + 1, self.trainer.max_iter, [self.period]):
             self.function()
+
+
+class ExpectedDuration(HookBase):
+    """Says after some steps how long the training will take."""
+
+    def after_step(self) -> None:
+        """Measures steps 6 to 20 of this process: the first ones are slower."""
+        trainer = self.trainer
+        done, left = trainer.iter + 1 - trainer.start_iter, trainer.max_iter - trainer.iter - 1
+        if done == _WARM_STEPS:
+            self._since = time.perf_counter()
+        if done == _MEASURED_STEPS and left > 0:
+            step = (time.perf_counter() - self._since) / (_MEASURED_STEPS - _WARM_STEPS)
+            logger.info(
+                "%.2f s a step: the %d steps left will take about %s, evaluations not counted",
+                *(step, left, timedelta(seconds=round(step * left))),
+            )
 
 
 class PreciseBN(HookBase):

@@ -60,7 +60,7 @@ def _middle_sizes(cfg: CfgNode) -> Iterator[Size]:
     """(h, w) of most images of each data set after the resize; single small ones are padded."""
     for key, resize, list_images in (
         ("TRAIN", cfg.INPUT.SOURCE_RESIZE, DatasetCatalog.get),
-        ("TARGET_LABELED", cfg.INPUT.SOURCE_RESIZE, DatasetCatalog.get),
+        ("TARGET_LABELED", cfg.INPUT.TARGET_RESIZE, DatasetCatalog.get),
         ("TARGET", cfg.INPUT.TARGET_RESIZE, target_images),
     ):
         for name in cfg.DATASETS[key]:

@@ -28,7 +28,7 @@ from .backward import back_propagate
 from .checkpointing import TrainingCheckpointer
 from .dry_run import check_sizes
 from .evaluate import evaluate
-from .hooks import ImageLogger, Periodic, PreciseBN, TeacherUpdate
+from .hooks import ExpectedDuration, ImageLogger, Periodic, PreciseBN, TeacherUpdate
 from .metrics import WriteEvents, build_writers, cut_metrics, values_of_step
 from .network_file import write_network
 from .processes import average_gradients, broadcast_model
@@ -78,6 +78,7 @@ class UDATrainer(TrainerBase):
             Periodic(solver.LOG_PERIOD, self._log_losses),
         ]
         if comm.is_main_process():
+            built.append(ExpectedDuration())
             built.append(AdaptationWatch(self.cfg))
             built.append(ImageLogger(solver.IMAGE_PERIOD, self.cfg.DATASETS.TRAIN[0]))
         built.append(Periodic(self.cfg.TEST.EVAL_PERIOD, self._save_and_evaluate))
