@@ -8,17 +8,19 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from .errors import InputError
+
 DISTRIBUTION = "copt-d2"
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def checkout() -> Path | None:
     """The project's own folder, if the package lies in it; ``None`` for an installed package."""
-    project = ROOT / "pyproject.toml"
-    if not project.is_file():
+    try:
+        content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # of somebody who has put one beside the installed packages
         return None
-    name = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {}).get("name")
-    return ROOT if name == DISTRIBUTION else None
+    return ROOT if content.get("project", {}).get("name") == DISTRIBUTION else None
 
 
 def package_version() -> str | None:
@@ -72,12 +74,14 @@ def config_folder() -> Path:
     """The folder of the configs that come with the package: the checkout's, or the installed one.
 
     Raises:
-        FileNotFoundError: if neither is there.
+        InputError: if neither is there.
     """
     folder = checkout()
     if folder is not None and (folder / "configs").is_dir():
         return folder / "configs"
     spec = find_spec("copt_configs")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("the package copt_configs is missing: install copt-d2 again")
+        raise InputError(
+            "the configs of the package (copt_configs) are missing: install copt-d2 again"
+        )
     return Path(next(iter(spec.submodule_search_locations)))

@@ -66,6 +66,7 @@ def test_git_variables_of_a_hook_do_not_count(tmp_path, place, monkeypatch):
         ("vendored", OURS),  # a copy inside another repository
         (".", '[project]\nname = "warehouse"\nversion = "3"\n'),
         (".", "[tool.ruff]\nline-length = 100\n"),
+        ("site-packages", "[project\nname = "),
     ],
 )
 def test_in_another_repository_it_is_the_version(tmp_path, place, below, project):

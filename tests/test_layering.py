@@ -17,7 +17,7 @@ ALLOWED = {
     "copt_d2.errors": (),
     "copt_d2.class_names": ("copt_d2.errors",),
     "copt_d2.files": (),
-    "copt_d2.installation": (),
+    "copt_d2.installation": ("copt_d2.errors",),
     "copt_d2.weight_files": ("copt_d2.errors",),
     "copt_d2.data": (*LEAVES, "copt_d2.files"),
     "copt_d2.augment": LEAVES,

@@ -15,7 +15,6 @@ from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent
 DISTRIBUTION = "copt-d2"
-INSTALL_DETECTRON2 = "python -m copt_tools.install_detectron2"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,8 @@ def detectron2_hint() -> str:
     """What to do about a missing detectron2; "" if it is there."""
     if find_spec("detectron2") is not None:
         return ""
-    return f"detectron2 is missing: install it with `{INSTALL_DETECTRON2}`"
+    script = "-m copt_tools.install_detectron2" if __package__ else TOOLS / "install_detectron2.py"
+    return f"detectron2 is missing: install it with `python {script}`"
 
 
 def help_text() -> str:
@@ -115,14 +115,21 @@ def load_tool(name: str) -> object:
 def run_command(name: str, arguments: Sequence[str]) -> int | None:
     """Runs a command; its tool calls itself ``copt NAME`` in its help and its errors."""
     row = available()[name]
-    is_light = any(argument.endswith(row.light) for argument in arguments if row.light)
+    is_light = any(argument.lower().endswith(row.light) for argument in arguments)
     hint = "" if is_light else detectron2_hint()
     if hint:
         print(f"error: {hint}", file=sys.stderr)
         return 1
     own, sys.argv = sys.argv, [f"copt {name}", *arguments]
     try:
-        function = getattr(load_tool(row.tool), row.function)
+        try:
+            function = getattr(load_tool(row.tool), row.function)
+        except ModuleNotFoundError as error:
+            if str(error.name).startswith("copt_"):
+                raise
+            missing = f"{error.name} is missing: `pip check` lists what copt-d2 needs"
+            print(f"error: {detectron2_hint() or missing}", file=sys.stderr)
+            return 1
         return function([*row.before, *arguments])
     finally:
         sys.argv = own

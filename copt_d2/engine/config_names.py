@@ -53,10 +53,15 @@ def other_kind(file: str, folder: str) -> str:
 
 
 def _refuse_other_kinds(file: str) -> None:
+    """Files of the package's folders that hold no configs; somebody's own are known by content."""
     parents = Path(file).resolve().parents
-    for folder in NO_CONFIGS:
-        if config_folder().resolve() / folder in parents:
-            raise InputError(other_kind(file, folder))
+    try:
+        folder = config_folder().resolve()
+    except InputError:  # a config by path needs none of the package's
+        return
+    for kind in NO_CONFIGS:
+        if folder / kind in parents:
+            raise InputError(other_kind(file, kind))
 
 
 def _hint(file: str, names: list[str]) -> str:

@@ -55,6 +55,16 @@ def test_a_path_wins(tmp_path):
     assert load_config("gta2cs").SEED == 5
 
 
+def test_a_path_needs_no_config_of_the_package(tmp_path, monkeypatch):
+    def missing():
+        raise InputError("the configs are missing")
+
+    monkeypatch.setattr(module, "config_folder", missing)
+    (tmp_path / "own.yaml").write_text("SEED: 5\n")
+    assert find_config("own.yaml") == "own.yaml"
+    assert message("gta2cs") == "the configs are missing"
+
+
 def test_a_folder_of_that_name_does_not(tmp_path):
     (tmp_path / "gta2cs").mkdir()
     assert find_config("gta2cs") == str(CONFIGS / "gta2cs.yaml")
