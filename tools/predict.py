@@ -126,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1
+    except KeyboardInterrupt:  # before anything was predicted
+        status = STOPPED
     if status:
         sys.exit(status)
 

@@ -221,7 +221,7 @@ def stored_config(text: Any, owner: str) -> CfgNode:
             cfg.DATASETS[key] = tuple(loaded.get("DATASETS", {}).get(key, ()))
         cfg.TEST.EXPECTED_RESULTS, cfg.TEST.EXPORT = [], ()
         student_only(cfg)
-        cfg.MODEL.TIMM.WEIGHTS = cfg.MODEL.WEIGHTS = ""
+        cfg.MODEL.WEIGHTS = ""
         check_values(cfg)
     except InputError as error:
         raise InputError(f"the config in {owner}: {error}") from error

@@ -10,6 +10,7 @@ from detectron2.modeling import build_model
 
 from ..checkpoint import ALIASES
 from ..data import TestMapper
+from ..data.bit_depth import adopt_bit_depths
 from ..data.description.register import colors_of
 from ..data.label_spaces import CAMVID, CITYSCAPES
 from ..data.reading import MAX_BITS
@@ -50,6 +51,7 @@ def load_model(
     cfg = _config_of(path, stored, config)
     cfg.MODEL.DEVICE = _device(device)
     student_only(cfg)
+    cfg.MODEL.TIMM.WEIGHTS = ""  # as all of the encoder's, they are in the file
     network = build_model(cfg)
     load_network(network.student, stored, str(path), part)
     names = _identity(path, stored, cfg)
@@ -58,7 +60,9 @@ def load_model(
 
 def _config_of(path: Path, stored: dict[str, Any], config: Any) -> CfgNode:
     if config is not None:
-        return load_config(os.fspath(config))
+        cfg = load_config(os.fspath(config))
+        adopt_bit_depths(cfg, stored.get("config"))
+        return cfg
     if "config" not in stored or "model" not in stored:
         raise InputError(
             f"{path} holds no config: say which one it was trained with, as "

@@ -10,6 +10,7 @@ from ..errors import InputError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_FILES = ("model.safetensors", FINAL_NETWORK)  # the first is that of `copt share`
+HUB_SECONDS = 10
 SUFFIXES = (".pth", ".pt", ".safetensors")
 RUNS_CODE = (".pt2", ".torchscript", ".ts", ".jit")
 SHARED = ("model.safetensors", FINAL_NETWORK)
@@ -81,20 +82,23 @@ def _in_folder(folder: Path, part: str) -> Path:
 
 
 def _of_hub(name: str) -> Path:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    import huggingface_hub
 
     for file in HUB_FILES:
-        cached = try_to_load_from_cache(name, file)
+        cached = huggingface_hub.try_to_load_from_cache(name, file)
         if isinstance(cached, str):
             return Path(cached)
-    reason: Exception | None = None
-    for file in HUB_FILES:
-        try:
-            return Path(hf_hub_download(name, file))
-        except Exception as error:  # of the hub's, of requests, of the disk: many kinds
-            reason = reason or error
-    text = " ".join(str(reason).split())[:160] or type(reason).__name__
+    try:
+        # asks once, where a download would try for minutes without a network
+        there = huggingface_hub.HfApi().model_info(name, timeout=HUB_SECONDS).siblings or ()
+        names = [sibling.rfilename for sibling in there]
+        file = next((file for file in HUB_FILES if file in names), None)
+        if file is not None:
+            return Path(huggingface_hub.hf_hub_download(name, file))
+        reason = f"it has no {' and no '.join(HUB_FILES)}"
+    except Exception as error:  # of the hub, of its connection, of the disk: many kinds
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
     raise InputError(
-        f"no such folder or file: {name}; as a Hugging Face id it cannot be loaded: neither "
-        f"{' nor '.join(HUB_FILES)} is in the cache, and the download failed ({text})"
-    ) from reason
+        f"no such folder or file: {name}; as a Hugging Face id it is not in the cache, and it "
+        f"cannot be downloaded ({reason})"
+    )

@@ -1,5 +1,8 @@
 """What is no image or no model is refused in one line."""
 
+from types import SimpleNamespace
+
+import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,20 +80,23 @@ def test_models_that_are_not_there_or_run_code(tmp_path, monkeypatch):
 
 
 def test_an_id_on_the_hub(tmp_path, monkeypatch):
-    import huggingface_hub
+    answers = {"info": OSError("no network\nat all"), "cached": None}
 
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_a: None)
+    def info(_self, _name, timeout):
+        if isinstance(answers["info"], Exception):
+            raise answers["info"]
+        files = [SimpleNamespace(rfilename=file) for file in answers["info"]]
+        return SimpleNamespace(siblings=files)
 
-    def fail(*_args):
-        raise OSError("no network\nat all")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_a: answers["cached"])
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a: "/".join(a))
     with pytest.raises(InputError, match=r"no such folder or file: some/model; .*no network at al"):
         weights_file("some/model")
-    file = str(tmp_path / "model_final.safetensors")
-
-    def look(_name, file_name):
-        return file if file.endswith(file_name) and "final" in file_name else None
-
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", look)
-    assert str(weights_file("some/model")) == file
+    answers["info"] = ["pytorch_model.bin", "README.md"]
+    with pytest.raises(InputError, match=r"it has no model\.safetensors and no model_final"):
+        weights_file("some/model")
+    answers["info"] = ["README.md", "model_final.safetensors"]
+    assert str(weights_file("some/model")) == "some/model/model_final.safetensors"
+    answers["cached"] = str(tmp_path / "model.safetensors")
+    assert weights_file("some/model") == tmp_path / "model.safetensors"
