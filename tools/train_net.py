@@ -101,7 +101,9 @@ def writable_folder(cfg: CfgNode) -> Iterator[None]:
 
 def read_config(args: argparse.Namespace) -> tuple[CfgNode, bool]:
     """The checked config, whose output folder exists, and whether its seed is drawn (SEED -1)."""
-    cfg = load_config(args.config_file, [*(SOURCE_ONLY if args.source_only else ()), *args.opts])
+    # the flag wins, but a key without a value keeps its message
+    added = SOURCE_ONLY if args.source_only and len(args.opts) % 2 == 0 else ()
+    cfg = load_config(args.config_file, [*args.opts, *added])
     if args.source_only and "OUTPUT_DIR" not in args.opts[::2]:
         cfg.OUTPUT_DIR = f"{cfg.OUTPUT_DIR.rstrip('/')}_source_only"
     is_drawn = cfg.SEED < 0

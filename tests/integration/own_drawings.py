@@ -1,7 +1,10 @@
 """A small data set of one's own: drawn scenes of four classes, masks of ids and of colours."""
 
+import json
+
 import cv2
 import numpy as np
+from pycocotools import mask as rle
 
 CLASSES = ("floor", "wall", "pallet", "person")
 COLORS = ((90, 90, 90), (200, 200, 180), (190, 153, 90), (220, 20, 60))
@@ -59,6 +62,25 @@ def _coloured(ids):
     colors = np.zeros((256, 3), np.uint8)
     colors[: len(COLORS)] = COLORS
     return colors[ids]
+
+
+def write_coco(path, folder):
+    """The masks of ids in a folder as COCO's run lengths, an object a class and image."""
+    images, objects = [], []
+    for number, file in enumerate(sorted(folder.glob("*.png"))):
+        ids = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        height, width = ids.shape
+        images.append({"id": number, "file_name": file.name, "height": height, "width": width})
+        for train_id in np.unique(ids[ids < len(CLASSES)]).tolist():
+            counts = rle.encode(np.asfortranarray(ids == train_id).astype(np.uint8))
+            entry = {"id": len(objects), "image_id": number, "category_id": train_id + 1}
+            area, box = int((ids == train_id).sum()), rle.toBbox(counts).tolist()
+            counts["counts"] = counts["counts"].decode()
+            objects.append({**entry, "segmentation": counts, "area": area, "bbox": box})
+            objects[-1]["iscrowd"] = 0
+    categories = [{"id": k + 1, "name": name} for k, name in enumerate(CLASSES)]
+    content = {"images": images, "annotations": objects, "categories": categories}
+    path.write_text(json.dumps(content))
 
 
 def _write(path, pixels):
