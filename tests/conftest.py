@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import random
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import get_cfg
+from detectron2.utils.logger import setup_logger
 from safetensors.torch import save_file
 
 from copt_d2 import add_copt_config
@@ -38,6 +40,17 @@ def _seeds():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _logs():
+    """A run in this process leaves handlers, and loggers that pytest does not hear."""
+    yield
+    for name in ("copt_d2", "detectron2", "fvcore"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    setup_logger.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,11 @@
 """Tiny CamVid, its text bank, and the training script in this process or in one that may die."""
 
-import logging
 import shutil
 
 import in_process
 import pytest
 from camvid_drawings import draw_camvid
 from command_line import EVALUATED, SMOKE, small_run, write_random_bank
-from detectron2.utils.logger import setup_logger
 from preloaded import Processes, end
 
 
@@ -32,14 +30,10 @@ def bank(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def surroundings(camvid, cache, monkeypatch):
-    """The environment variables; afterwards the log handlers that a run has left go."""
+    """The environment variables of a run."""
     monkeypatch.setenv("DETECTRON2_DATASETS", str(camvid))
     monkeypatch.setenv("COPT_D2_CACHE", str(cache))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
-    for name in ("copt_d2", "detectron2", "fvcore"):
-        logging.getLogger(name).handlers.clear()
-    setup_logger.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def tiny_clip(folder, quick_gelu=False):
     return folder
 
 
-def byte_tokenizer(start=None, end=None):
+def byte_tokenizer(start=None, end=None, **options):
     """One token a byte, after the special tokens <pad>, <s>, </s>."""
     from transformers import PreTrainedTokenizerFast
 
@@ -42,7 +42,11 @@ def byte_tokenizer(start=None, end=None):
     special = [(token, vocabulary[token]) for token in (start, end) if token]
     tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=special)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        **options,
     )
 
 
@@ -76,9 +80,8 @@ def tiny_sentence_t5(folder):
     )
     inner = folder.with_name(folder.name + "_inner")
     T5EncoderModel(config).save_pretrained(inner)
-    tokenizer = byte_tokenizer(end="</s>")
-    tokenizer.model_input_names = ["input_ids", "attention_mask"]  # as T5's
-    tokenizer.save_pretrained(inner)
+    names = ["input_ids", "attention_mask"]  # as of T5's tokenizer
+    byte_tokenizer(end="</s>", model_input_names=names).save_pretrained(inner)
     transformer = parts.Transformer(str(inner), max_seq_length=80)
     pooling = parts.Pooling(32, pooling_mode="mean")
     dense = parts.Dense(32, 20, bias=False, activation_function=torch.nn.Identity())
