@@ -19,6 +19,7 @@ from copt_d2.data import (
     build_uda_train_loader,
     loader,
     shared_memory,
+    streams,
     workers,
 )
 from copt_d2.errors import InputError
@@ -178,7 +179,7 @@ def test_a_worker_that_dies(cfg, monkeypatch, end, when):
         os._exit(3) if end == "exit" else os.kill(os.getpid(), end)
 
     if when == "at work":
-        monkeypatch.setattr(loader, "_uniform", die)
+        monkeypatch.setattr(streams, "draw_index", die)
         line = message(build_uda_train_loader(cfg))
     else:
         batches = iter(build_uda_train_loader(cfg))
@@ -199,7 +200,7 @@ def test_any_other_error_stays(cfg, monkeypatch):
     def wrong(*_args):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(loader, "_uniform", wrong)
+    monkeypatch.setattr(streams, "draw_index", wrong)
     with pytest.raises(RuntimeError, match="a bug"):
         next(iter(build_uda_train_loader(cfg)))
 
@@ -208,7 +209,7 @@ def test_memory_that_a_worker_lacks(cfg, monkeypatch):
     def full(*_args):
         raise MemoryError("Unable to allocate 2 GiB")
 
-    monkeypatch.setattr(loader, "_uniform", full)
+    monkeypatch.setattr(streams, "draw_index", full)
     with pytest.raises(MemoryError, match="Unable to allocate 2 GiB"):
         next(iter(build_uda_train_loader(cfg)))
 
@@ -226,7 +227,7 @@ def test_open_files_that_do_not_suffice():
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_file_system_that_does_not_answer(cfg, impatient, monkeypatch, count):
     cfg.DATALOADER.NUM_WORKERS = count
-    monkeypatch.setattr(loader, "_uniform", hang)
+    monkeypatch.setattr(streams, "draw_index", hang)
     line = message(build_uda_train_loader(cfg))
     assert line.startswith("the loader has waited 1 s for its next batch, ")
     assert ("worker processes (pid " in line) == (count > 0)
@@ -258,7 +259,7 @@ def test_a_stopped_worker_does_not_keep_a_training_from_its_end(cfg, monkeypatch
 
 
 def test_outside_the_main_thread(cfg, impatient, monkeypatch):
-    monkeypatch.setattr(loader, "_uniform", hang)
+    monkeypatch.setattr(streams, "draw_index", hang)
     lines = []
     thread = threading.Thread(target=lambda: lines.append(message(build_uda_train_loader(cfg))))
     thread.start()
