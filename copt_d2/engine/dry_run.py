@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from ..data.geometry import Size, resized_size
 from ..data.reading import image_size
-from ..errors import InputError
+from ..errors import InputError, is_out_of_memory
 from ..modeling.meta_device import on_meta, without_values
-from .memory import is_out_of_memory
 from .random_state import kept_random_state
 
 LOOKED_AT = 200  # test images of a data set whose sizes are read

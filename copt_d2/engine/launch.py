@@ -19,9 +19,9 @@ from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from ..data.workers import worker_failure
-from ..errors import InputError
+from ..errors import InputError, is_out_of_memory
 from ..files import NO_SPACE
-from .memory import is_out_of_memory, memory_line
+from .memory import memory_line
 from .stop_signals import FORWARDED_WITHIN, StopSignals, Terminated
 
 INTERRUPTED = 130  # as shells report a program that Ctrl-C has ended

@@ -1,38 +1,16 @@
 """What is told when memory does not suffice, on the GPU or on the CPU."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import cv2
-import torch
 from detectron2.config import CfgNode
 
-from ..errors import InputError
+from ..errors import InputError, is_out_of_memory
 
-# what libraries say that have no error of their own for it; cuDNN and its engines also call
-# impossible what has no room
-SIGNS = (
-    *("out of memory", "allocate memory", "not enough memory", "insufficient memory", "bad_alloc"),
-    *("failed to allocate", "status_alloc_failed", "cudnn_status_not_supported"),
-    *("unable to find an engine", "unable to find a valid cudnn algorithm"),
-)
 GENERAL = (
     "lower INPUT.CROP.SIZE or SOLVER.IMS_PER_BATCH, set SOLVER.AMP.ENABLED True and "
     "SOLVER.BACKWARD phase (training), or lower TEST.WINDOW or MODEL.HRDA.WINDOW_BATCH (evaluation)"
 )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be had: CUDA's, cuDNN's, the CPU allocator's,
-    numpy's, OpenCV's, the system's.
-    """
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    text = str(error).lower()
-    return isinstance(error, (RuntimeError, cv2.error)) and any(sign in text for sign in SIGNS)
 
 
 def memory_line(error: BaseException, advice: str = GENERAL) -> str:

@@ -266,6 +266,14 @@ def test_memory_that_does_not_suffice_for_training(error_line, tmp_path, monkeyp
     assert "Tried to allocate 2.00 GiB. GPU 0 has" in line
 
 
+def test_memory_that_does_not_suffice_where_sizes_are_tried(error_line, tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99")
+
+    monkeypatch.setattr("torch.nn.functional.conv2d", full)
+    assert error_line(tmp_path).startswith("out of memory: lower INPUT.CROP.SIZE ((64, 96)) or")
+
+
 @pytest.mark.parametrize("window", [(), (64, 96)])
 def test_memory_that_does_not_suffice_for_evaluation(error_line, output, monkeypatch, window):
     monkeypatch.setattr(TimmBackbone, "forward", without_memory(TimmBackbone, 3))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from detectron2.modeling import Backbone
 
+from ...errors import is_out_of_memory
 from ..meta_device import on_meta, without_values
 
 Size = tuple[int, int]
@@ -67,6 +68,8 @@ def _problem(backbone: Backbone, size: Size, exact: bool) -> str | None:
     try:
         maps = on_meta(backbone, (1, 3, *size))
     except Exception as error:  # whatever the code of an encoder says
+        if is_out_of_memory(error):
+            raise
         return " ".join(str(error).split()) or type(error).__name__
     for name, shape in backbone.output_shape().items():
         found = tuple(maps[name].shape[-2:])
