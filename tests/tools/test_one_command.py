@@ -131,6 +131,7 @@ def test_a_light_argument_needs_neither_torch_nor_detectron2(copt, tmp_path, mon
     monkeypatch.setattr(copt, "TOOLS", tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(copt, "find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "predict", raising=False)  # the tool, if a test has loaded it
     assert copt.main(["predict", "model.onnx", "frames"]) is None
     assert capsys.readouterr().out == "light model.onnx frames\n"
     del sys.modules["predict"]
