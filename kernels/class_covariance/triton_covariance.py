@@ -106,6 +106,50 @@ def _distance(pixel, text, turned, unit, text_unit, number, epsilon, METRIC: tl.
 
 
 @triton.jit
+def _finish(
+    products, sums, text_cov, loss, gram, centre, present, present_other, channels, decay, epsilon,
+    K: tl.constexpr, KP: tl.constexpr, HAS_BANK: tl.constexpr, METRIC: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCKS: tl.constexpr, BLOCKS_PADDED: tl.constexpr,
+    BLOCKS_AHEAD: tl.constexpr,
+):  # fmt: skip
+    """What the last program of `covariance_kernel` does with the parts of all: covariance, loss and
+    gradient.
+
+    ``present`` and ``present_other`` (KP) say which classes are present, along rows and columns.
+    """
+    classes = tl.arange(0, KP)
+    other = tl.arange(0, KP)
+    both = present[:, None] & present_other[None, :]
+    place = classes[:, None] * K + other[None, :]
+    text = tl.load(text_cov + place, mask=both, other=0.0)
+    # the products are symmetric, so only the symmetric part of the slope has an effect
+    turned = tl.load(text_cov + other[None, :] * K + classes[:, None], mask=both, other=0.0)
+    text_unit = _unit(tl.sqrt(_largest(text)))
+    least = text_unit  # l1 and l2 take a difference, so both are in the same unit
+    if METRIC == "cosine":
+        least = 1.0
+    matrix, unit, mean = _joined(
+        products, sums, channels, least, KP, BLOCK_C, BLOCKS, BLOCKS_PADDED, BLOCKS_AHEAD
+    )
+    pixel = tl.where(both, matrix / (channels - 1), 0.0)
+    if METRIC != "cosine":
+        text_unit = unit
+    text = text * _inverse(text_unit) * _inverse(text_unit)
+    turned = turned * _inverse(text_unit) * _inverse(text_unit)
+    number = tl.sum(tl.where(present, 1.0, 0.0), 0)
+    value, slope, factor = _distance(pixel, text, turned, unit, text_unit, number, epsilon, METRIC)
+    scale = 2.0 / (channels - 1)
+    if HAS_BANK:
+        scale = scale * (1 - decay)
+    tl.store(loss, value)
+    inside = (classes < K)[:, None] & (other < K)[None, :]
+    tl.store(gram + place, tl.where(both, scale * slope, 0.0), mask=inside)
+    tl.store(centre + classes, mean, mask=classes < K)
+    tl.store(centre + K, _inverse(unit))
+    tl.store(centre + K + 1, factor)
+
+
+@triton.jit
 def covariance_kernel(
     pooled, mass, text_cov, bank, new_bank, products, sums, counter, loss, gram, centre, total_mass,
     channels, decay, epsilon,
@@ -164,36 +208,11 @@ def covariance_kernel(
     tl.debug_barrier()  # all threads have stored before one of them tells
     finished = tl.atomic_add(counter, 1, sem="acq_rel")
     if finished == BLOCKS - 1:
-        both = present[:, None] & (count_other > 0)[None, :]
-        place = classes[:, None] * K + other[None, :]
-        text = tl.load(text_cov + place, mask=both, other=0.0)
-        # the products are symmetric, so only the symmetric part of the slope has an effect
-        turned = tl.load(text_cov + other[None, :] * K + classes[:, None], mask=both, other=0.0)
-        text_unit = _unit(tl.sqrt(_largest(text)))
-        least = text_unit  # l1 and l2 take a difference, so both are in the same unit
-        if METRIC == "cosine":
-            least = 1.0
-        matrix, unit, mean = _joined(
-            products, sums, channels, least, KP, BLOCK_C, BLOCKS, BLOCKS_PADDED, BLOCKS_AHEAD
-        )
-        pixel = tl.where(both, matrix / (channels - 1), 0.0)
-        if METRIC != "cosine":
-            text_unit = unit
-        text = text * _inverse(text_unit) * _inverse(text_unit)
-        turned = turned * _inverse(text_unit) * _inverse(text_unit)
-        number = tl.sum(tl.where(present, 1.0, 0.0), 0)
-        value, slope, factor = _distance(
-            pixel, text, turned, unit, text_unit, number, epsilon, METRIC
-        )
-        scale = 2.0 / (channels - 1)
-        if HAS_BANK:
-            scale = scale * (1 - decay)
-        tl.store(loss, value)
-        matrix_inside = real[:, None] & (other < K)[None, :]
-        tl.store(gram + place, tl.where(both, scale * slope, 0.0), mask=matrix_inside)
-        tl.store(centre + classes, mean, mask=real)
-        tl.store(centre + K, _inverse(unit))
-        tl.store(centre + K + 1, factor)
+        _finish(
+            products, sums, text_cov, loss, gram, centre, present, count_other > 0, channels, decay,
+            epsilon,
+            K, KP, HAS_BANK, METRIC, BLOCK_C, BLOCKS, BLOCKS_PADDED, BLOCKS_AHEAD,
+        )  # fmt: skip
 
 
 @triton.jit
