@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -72,7 +73,8 @@ def test_photographs_have_texture_where_renderings_are_flat():
     assert roughness("photographic") > 1.5
 
 
-SLACK = 0.25  # of 255: OpenCV 4.9 and 5.0 differ by up to 0.18
+# of 255; the numbers are OpenCV 5's, from which 4.9 differs by up to 0.18
+SLACK = 0.05 if int(cv2.__version__.partition(".")[0]) >= 5 else 0.25
 
 
 @pytest.mark.parametrize(
