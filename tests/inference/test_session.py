@@ -18,7 +18,7 @@ from copt_d2.inference.coco import CocoFile
 from copt_d2.inference.inputs import camera_number, find_items
 from copt_d2.inference.outputs import Folder, check_kinds
 from copt_d2.inference.session import Session
-from copt_d2.inference.video import Video, has_ffmpeg, open_writer, suffix
+from copt_d2.inference.video import Video, open_writer, suffix
 
 CLASSES, PALETTE, THINGS = ("road", "car", "sky"), ((200, 0, 0), (0, 200, 0), (0, 0, 200)), (1,)
 ALL = "overlay,color,ids,confidence"
@@ -217,7 +217,6 @@ def test_outputs_that_cannot_be_written(begin, tmp_path):
         session.pictures(find_items(str(tmp_path / "a.png"), tmp_path / "out"))
 
 
-@pytest.mark.skipif(not has_ffmpeg(), reason="needs imageio-ffmpeg")
 def test_a_video_on_a_full_disk(tmp_path):
     (tmp_path / "film.part.mp4").symlink_to("/dev/full")
     writer = open_writer(tmp_path / "film.mp4", 25, (48, 64))
