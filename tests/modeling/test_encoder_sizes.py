@@ -133,7 +133,9 @@ def test_an_encoder_that_cannot_be_used_is_one_line(backbone):
         backbone(lambda h, w: False)
 
 
-@pytest.mark.parametrize("name", ["test_maxvit", "swin_tiny_patch4_window7_224", "test_convnext"])
+@pytest.mark.parametrize(
+    "name", ["maxvit_pico_rw_256", "swin_tiny_patch4_window7_224", "test_convnext"]
+)
 @pytest.mark.parametrize("size", [(64, 96), (135, 101), (3, 2)])
 def test_timm_encoders_that_want_certain_sizes(encoders, name, size):
     maps = encoders(name)(torch.randn(1, 3, *size))
